@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -237,3 +238,12 @@ def pip_download(requirement: str, folder: Path, *options: str) -> Path:
     live = sys.stderr.isatty()
     run([*command, requirement], quiet=not live, **({"stdout": sys.stderr} if live else {}))
     return max(folder.glob("*.whl"), key=lambda wheel: wheel.stat().st_mtime)
+
+
+def pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def build_requirements() -> list[str]:
+    """What a build without isolation needs; scikit-build-core fetches CMake and Ninja itself in an isolated one."""
+    return [*pyproject()["build-system"]["requires"], "cmake>=3.25,<5", "ninja>=1.11,<2"]

@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""Build the wheels and the page.
+
+    python3 build_scripts/build.py native     # dist/ruvector_attention-*-<this system>.whl, also installed for the tests
+    python3 build_scripts/build.py pyodide    # dist/ruvector_attention-*-wasm32.whl
+    python3 build_scripts/build.py web        # web/dist
+    python3 build_scripts/build.py            # all three
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+from toolchain import CACHE, ROOT, ToolchainError, emscripten, emscripten_version, install_native, node_modules
+from toolchain import package_sources, run, say, venv, zig
+from toolchain_store import content_hash, is_current, locked, mark_current
+from toolchain_xbuildenv import build_python, cross_build_environment, host_python, wasm_headers
+
+DIST = ROOT / "dist"
+# One abi3 side module runs on every Pyodide since 0.27; each generation has its own name for the platform.
+PLATFORMS = [
+    "pyodide_2024_0_wasm32",
+    "pyodide_2025_0_wasm32",
+    "pyemscripten_2025_0_wasm32",
+    "pyemscripten_2026_0_wasm32",
+]
+WHEEL_LIMIT = 300_000
+MODULES = ["_kernels", "_kernels_relaxed"]
+
+
+def build_native() -> Path:
+    """The wheel for this system, in dist/; the same sources are installed into the project's environment."""
+    install_native()
+    key = content_hash(package_sources())
+    folder = CACHE / "wheel-native"
+    if is_current(folder, key) and (found := _wheels(native=True)):
+        return found[0]
+    with locked("wheel-native"):
+        say("building the native wheel")
+        python = venv()
+        for old in _wheels(native=True):
+            old.unlink()
+        tools = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
+        options = ["-q", "--no-deps", "--no-build-isolation", "-C", f"build-dir={CACHE / 'native' / 'build'}", "-w", DIST]
+        run([python, "-m", "pip", "wheel", *options, ROOT], quiet=True, env=tools)
+        folder.mkdir(parents=True, exist_ok=True)
+        mark_current(folder, key)
+    return _wheels(native=True)[0]
+
+
+def _wheels(*, native: bool) -> list[Path]:
+    return [wheel for wheel in DIST.glob("ruvector_attention-*.whl") if ("wasm32" in wheel.name) != native]
+
+
+def build_pyodide_wheel(compiler: str = "auto") -> Path:
+    """The wheel for Pyodide, in dist/, rebuilt only when its sources or the compiler changed.
+
+    compiler: `emscripten`, `zig`, or `auto`, which is Emscripten and, where none can be had, zig.
+    """
+    scripts = [Path(__file__), ROOT / "build_scripts" / "toolchain_xbuildenv.py"]
+    sources = content_hash([*package_sources(), *scripts])
+    folder = CACHE / "wheel-pyodide"
+    with locked("wheel-pyodide"):
+        found = _wheels(native=False)
+        if found and any(is_current(folder, f"{sources} {name}") for name in _acceptable(compiler)):
+            return found[0]
+        compiler, environment = _compiler(compiler)
+        work = folder / "work"
+        shutil.rmtree(folder, ignore_errors=True)
+        work.mkdir(parents=True)
+        host = host_python() if compiler == "emscripten" and shutil.which("make") else None
+        if host is not None:
+            version = emscripten_version(environment)
+            say(f"building the Pyodide wheel with pyodide-build and Emscripten {version}")
+            built = _pyodide_build(host, environment, work)
+        else:
+            say(f"building the Pyodide wheel with CMake and {compiler}")
+            built = _cmake_build(compiler, environment, work)
+        wheel = _retag(built)
+        check_pyodide_wheel(wheel)
+        DIST.mkdir(exist_ok=True)
+        for old in found:
+            old.unlink()
+        result = DIST / wheel.name
+        shutil.copyfile(wheel, result)
+        shutil.rmtree(work)
+        mark_current(folder, f"{sources} {compiler}")
+    say(f"{result.relative_to(ROOT)}: {result.stat().st_size / 1000:.0f} kB")
+    return result
+
+
+def _acceptable(compiler: str) -> list[str]:
+    return ["emscripten", "zig"] if compiler == "auto" else [compiler]
+
+
+def _compiler(wanted: str) -> tuple[str, dict[str, str]]:
+    if wanted != "zig":
+        try:
+            return "emscripten", emscripten()
+        except ToolchainError as error:
+            if wanted == "emscripten":
+                raise
+            say(f"{error.message}\n  continuing with zig")
+    return "zig", {**os.environ, "RV_ZIG": str(zig())}
+
+
+def _pyodide_build(host: Path, environment: dict[str, str], work: Path) -> Path:
+    python = build_python(host)
+    target = cross_build_environment(python)
+    environment = {
+        **environment,
+        "PATH": f"{python.parent}{os.pathsep}{environment['PATH']}",
+        "SKIP_EMSCRIPTEN_VERSION_CHECK": "1",
+        "USE_LEGACY_PLATFORM": "1",  # the tag is rewritten below; this one is what Pyodide 0.27 knows
+        "PYODIDE_XBUILDENV_PATH": str(target),
+        "SIDE_MODULE_CFLAGS": "-fPIC",  # its default ends in -Oz, which would undo CMakeLists.txt's -O3
+        "SIDE_MODULE_LDFLAGS": "",
+    }
+    source = _copied_sources(work / "source")  # pyodide-build leaves a folder in the tree it builds
+    command = [python.parent / "pyodide", "build", source, "--outdir", work / "dist", "--no-isolation", "--exports", "pyinit"]
+    run([*command, *_settings(work / "build")], quiet=True, env=environment, cwd=source)
+    return _only_wheel(work / "dist")
+
+
+def _settings(build_folder: Path) -> list[str]:
+    headers = wasm_headers()
+    return [
+        f"-Cbuild-dir={build_folder}",
+        "-Cwheel.py-api=cp312",
+        f"-Ccmake.define.RV_PYTHON_INCLUDE={headers}",
+    ]
+
+
+def _copied_sources(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for path in package_sources():
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+        else:
+            shutil.copy(path, folder)
+    return folder
+
+
+def _cmake_build(compiler: str, environment: dict[str, str], work: Path) -> Path:
+    """The same wheel from the same CMakeLists.txt, without pyodide-build: a toolchain file names the compiler."""
+    python = venv()
+    environment = {**environment, "PATH": f"{python.parent}{os.pathsep}{environment['PATH']}"}
+    if compiler == "zig":
+        toolchain = ROOT / "build_scripts" / "zig.cmake"
+    else:
+        toolchain = Path(environment["EMCC"]).parent / "cmake/Modules/Platform/Emscripten.cmake"
+    settings = [*_settings(work / "build"), f"-Ccmake.define.CMAKE_TOOLCHAIN_FILE={toolchain}"]
+    options = ["-q", "--no-deps", "--no-build-isolation", *settings, "-w", work / "dist"]
+    run([python, "-m", "pip", "wheel", *options, ROOT], quiet=True, env=environment)
+    return _only_wheel(work / "dist")
+
+
+def _only_wheel(folder: Path) -> Path:
+    wheels = list(folder.glob("*.whl"))
+    if len(wheels) != 1:
+        raise ToolchainError(f"{folder} holds {len(wheels)} wheels after the build; expected one")
+    return wheels[0]
+
+
+def _retag(wheel: Path) -> Path:
+    tags = ["--python-tag", "cp312", "--abi-tag", "abi3", "--platform-tag", ".".join(PLATFORMS)]
+    run([venv(), "-m", "wheel", "tags", "--remove", *tags, wheel], quiet=True)
+    return _only_wheel(wheel.parent)
+
+
+def check_pyodide_wheel(wheel: Path) -> None:
+    """Both modules are WebAssembly side modules, and the whole is small."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in MODULES:
+            path = f"ruvector_attention/{name}.abi3.so"
+            if path not in archive.namelist():
+                raise ToolchainError(f"{wheel.name} has no {path}")
+            start = archive.read(path)[:32]
+            if not start.startswith(b"\0asm") or b"dylink.0" not in start:
+                raise ToolchainError(f"{path} in {wheel.name} is no WebAssembly side module")
+    size = wheel.stat().st_size
+    if size > WHEEL_LIMIT:
+        raise ToolchainError(f"{wheel.name} has {size} bytes; expected at most {WHEEL_LIMIT}")
+
+
+def build_web() -> Path:
+    """web/dist: the npm package and the page."""
+    node_modules()
+    say("building the page and the npm package")
+    run(["npm", "run", "--silent", "build"], quiet=True, cwd=ROOT / "web")
+    return ROOT / "web" / "dist"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=["native", "pyodide", "web", "all"], default="all")
+    parser.add_argument("--compiler", choices=["auto", "emscripten", "zig"], default="auto", help="for the Pyodide wheel")
+    arguments = parser.parse_args()
+    if arguments.what in ("native", "all"):
+        print(build_native())
+    if arguments.what in ("pyodide", "all"):
+        print(build_pyodide_wheel(arguments.compiler))
+    if arguments.what in ("web", "all"):
+        print(build_web())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
