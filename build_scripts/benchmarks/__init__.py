@@ -1,0 +1,1 @@
+"""The benchmark: every workload × runtime × engine, interleaved, checked against float64 before it is timed."""
