@@ -41,9 +41,8 @@ typedef struct {
 typedef struct {
   const char *name;
   int32_t n_buffers, n_ints, n_floats;
-  rv_buffer_spec buffers[RV_MAX_BUFFERS];
-  const char *ints[RV_MAX_INTS];
-  const char *floats[RV_MAX_FLOATS];
+  const rv_buffer_spec *buffers;
+  const char *const *ints, *const *floats;
   /* The least element count of every buffer for these integers, in doubles so that nothing overflows. */
   void (*counts)(const int64_t *ints, double *counts);
 } rv_kernel_spec;

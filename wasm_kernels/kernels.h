@@ -1,0 +1,59 @@
+/* What kernels.def means to a kernel: one argument struct each, filled from an rv_call. Sizes shared with the
+ * buffer checks live here too. */
+#ifndef RV_KERNELS_H
+#define RV_KERNELS_H
+
+#include "rv.h"
+
+/* Tile sizes. Every instruction set's tile fits these bounds. */
+enum {
+  RV_QUERY_BLOCK = 192, /* queries of one task: a multiple of every tile of queries */
+  RV_MAX_QUERIES = 64,  /* bound on a tile of queries */
+  RV_KEY_TILE = 128,    /* keys of a tile */
+  RV_GEMM_K = 256,      /* depth of a packed panel */
+  RV_MAX_PANEL = 64,    /* bound on its width */
+};
+
+/* queries transposed, scores, outputs transposed, and per query a maximum, a sum and a correction */
+#define RV_ATTENTION_SCRATCH(dim, dim_value) (RV_MAX_QUERIES * ((dim) + (dim_value) + RV_KEY_TILE + 8.0) + 64.0)
+#define RV_GEMM_SCRATCH (RV_GEMM_K * RV_MAX_PANEL + RV_MAX_PANEL * 16.0)
+
+typedef float rv_F32;
+typedef uint8_t rv_U8;
+typedef int32_t rv_I32;
+typedef int64_t rv_I64;
+typedef double rv_F64;
+
+#define RV_KERNEL(name) typedef struct {
+#define RV_INT(name) int64_t name;
+#define RV_FLOAT(name) double name;
+#define RV_IN(dtype, name, count) const rv_##dtype *name;
+#define RV_IN_OPTIONAL RV_IN
+#define RV_OUT(dtype, name, count) rv_##dtype *name;
+#define RV_OUT_OPTIONAL RV_OUT
+#define RV_SCRATCH RV_OUT
+#define RV_END(name) } rv_##name##_args;
+#include "kernels.def"
+#include "kernels_undef.h"
+
+#define RV_KERNEL(name)                                                          \
+  static inline rv_##name##_args rv_##name##_unpack(const rv_call *call) {       \
+    rv_##name##_args args;                                                       \
+    const rv_buffer *buffer = call->buffers;                                     \
+    const int64_t *integer = call->ints;                                         \
+    const double *real = call->floats;                                           \
+    (void)real;
+#define RV_INT(name) args.name = *integer++;
+#define RV_FLOAT(name) args.name = *real++;
+#define RV_IN(dtype, name, count) args.name = (const rv_##dtype *)(buffer++)->data;
+#define RV_IN_OPTIONAL RV_IN
+#define RV_OUT(dtype, name, count) args.name = (rv_##dtype *)(buffer++)->data;
+#define RV_OUT_OPTIONAL RV_OUT
+#define RV_SCRATCH RV_OUT
+#define RV_END(name)                                                             \
+    return args;                                                                 \
+  }
+#include "kernels.def"
+#include "kernels_undef.h"
+
+#endif

@@ -1,0 +1,105 @@
+/* Attention of fewer queries than lanes: keys and values are read once, in order, and the time is the memory's.
+ * One key is a lane of the softmax, one channel a lane of the products; RV_FEW queries share each load.
+ *   scores (queries, RV_KEY_TILE)   acc (queries, dim_value)   top, sum (queries) */
+#ifndef RV_ATTENTION_FEW_H
+#define RV_ATTENTION_FEW_H
+
+enum { RV_FEW = 4, RV_TILE_VECTORS = RV_KEY_TILE / VL };
+
+/* scores[q, j] = <query q, key j> for nq queries and nk keys (multiples of four, or clamped to the last key). */
+RV_INLINE void few_dots(const int nq, const int nk, int64_t dim, const float *query, int64_t query_row,
+                        const float *const *key, float *scores) {
+  vf acc[4][8];
+  RV_UNROLL for (int q = 0; q < nq; q++)
+    RV_UNROLL for (int j = 0; j < nk; j++) acc[q][j] = v_zero();
+  int64_t d = 0;
+  for (; d + VL <= dim; d += VL) {
+    vf queries[4];
+    RV_UNROLL for (int q = 0; q < nq; q++) queries[q] = v_load(query + q * query_row + d);
+    RV_UNROLL for (int j = 0; j < nk; j++) {
+      const vf keys = v_load(key[j] + d);
+      RV_UNROLL for (int q = 0; q < nq; q++) acc[q][j] = v_fma(queries[q], keys, acc[q][j]);
+    }
+  }
+  if (d < dim) {
+    RV_UNROLL for (int j = 0; j < nk; j++) {
+      const vf keys = v_load_n(key[j] + d, dim - d);
+      RV_UNROLL for (int q = 0; q < nq; q++)
+        acc[q][j] = v_fma(v_load_n(query + q * query_row + d, dim - d), keys, acc[q][j]);
+    }
+  }
+  RV_UNROLL for (int q = 0; q < nq; q++)
+    RV_UNROLL for (int j = 0; j < nk; j += 4)
+      v_hsum4(scores + q * RV_KEY_TILE + j, acc[q][j], acc[q][j + 1], acc[q][j + 2], acc[q][j + 3]);
+}
+
+RV_INLINE void few_scores_of(const int nq, const int nk, int64_t n, int64_t dim, const float *query,
+                             int64_t query_row, const float *keys, int64_t key_row, float *scores) {
+  for (int64_t j = 0; j < n; j += nk) {
+    const float *key[8];
+    for (int i = 0; i < nk; i++) key[i] = keys + (j + i < n ? j + i : n - 1) * key_row;
+    few_dots(nq, nk, dim, query, query_row, key, scores + j);
+  }
+}
+
+static void few_scores(int64_t nq, int64_t n, int64_t dim, const float *query, int64_t query_row, const float *keys,
+                       int64_t key_row, float *scores) {
+  switch (nq) {
+    case 1: few_scores_of(1, 8, n, dim, query, query_row, keys, key_row, scores); break;
+    case 2: few_scores_of(2, 4, n, dim, query, query_row, keys, key_row, scores); break;
+    case 3: few_scores_of(3, 4, n, dim, query, query_row, keys, key_row, scores); break;
+    default: few_scores_of(4, 4, n, dim, query, query_row, keys, key_row, scores);
+  }
+}
+
+/* acc[q, :] += sum_j weights[q, j] * values[j, :] */
+RV_INLINE void few_values_of(const int nq, const int wide, int64_t n, int64_t dim_value, const float *weights,
+                             const float *values, int64_t value_row, float *acc) {
+  int64_t c = 0;
+  for (; c + wide * VL <= dim_value; c += wide * VL)
+    micro_by_rows(nq, wide, n, weights, RV_KEY_TILE, values + c, value_row, acc + c, dim_value, 1);
+  for (; c + VL <= dim_value; c += VL)
+    micro_by_rows(nq, 1, n, weights, RV_KEY_TILE, values + c, value_row, acc + c, dim_value, 1);
+  if (c == dim_value) return;
+  const int64_t tail = dim_value - c;
+  RV_UNROLL for (int q = 0; q < nq; q++) {
+    vf sum = v_load_n(acc + q * dim_value + c, tail);
+    for (int64_t j = 0; j < n; j++)
+      sum = v_fma(v_set(weights[q * RV_KEY_TILE + j]), v_load_n(values + j * value_row + c, tail), sum);
+    v_store_n(acc + q * dim_value + c, sum, tail);
+  }
+}
+
+static void few_values(int64_t nq, int64_t n, int64_t dim_value, const float *weights, const float *values,
+                       int64_t value_row, float *acc) {
+  switch (nq) {
+    case 1: few_values_of(1, 8, n, dim_value, weights, values, value_row, acc); break;
+    case 2: few_values_of(2, 4, n, dim_value, weights, values, value_row, acc); break;
+    case 3: few_values_of(3, 2, n, dim_value, weights, values, value_row, acc); break;
+    default: few_values_of(4, 2, n, dim_value, weights, values, value_row, acc);
+  }
+}
+
+/* One line of scores -> weights; top and sum move on, acc is brought to the new maximum. */
+static void few_softmax(float *line, float *top, float *sum, float *acc, int64_t dim_value, int nv) {
+  vf best = v_set(*top);
+  for (int v = 0; v < nv; v++) best = v_max(best, v_load(line + v * VL));
+  const float maximum = v_hmax(best);
+  const vf shift = v_set(maximum);
+  vf total = v_zero();
+  for (int v = 0; v < nv; v++) {
+    const vf weight = v_exp2(v_sub(v_load(line + v * VL), shift));
+    v_store(line + v * VL, weight);
+    total = v_add(total, weight);
+  }
+  if (maximum > *top) {
+    float lanes[VL];
+    v_store(lanes, v_exp2(v_set(*top - maximum)));
+    *sum *= lanes[0];
+    for (int64_t c = 0; c < dim_value; c++) acc[c] *= lanes[0];
+    *top = maximum;
+  }
+  *sum += v_hsum(total);
+}
+
+#endif

@@ -1,0 +1,89 @@
+/* Attention of a tile of queries, one query a lane (RV_NV * VL lanes): nothing is ever reduced across lanes.
+ *   queries_t (dim, lanes)   scores (keys of a tile, lanes)   out_t (dim_value, lanes)   top, sum (lanes)
+ * Keys and values are read where they lie; only the queries are transposed, once. */
+#ifndef RV_ATTENTION_MANY_H
+#define RV_ATTENTION_MANY_H
+
+enum { RV_LANES = RV_NV * VL };
+
+typedef struct {
+  float *queries_t, *scores, *out_t, *top, *sum;
+} rv_many_scratch;
+
+RV_INLINE rv_many_scratch many_scratch(float *scratch, int64_t dim, int64_t dim_value) {
+  rv_many_scratch s;
+  s.queries_t = scratch;
+  s.scores = s.queries_t + RV_LANES * dim;
+  s.out_t = s.scores + RV_LANES * RV_KEY_TILE;
+  s.top = s.out_t + RV_LANES * dim_value;
+  s.sum = s.top + RV_LANES;
+  return s;
+}
+
+/* The maximum of each lane over the lines, times scale, and whether a dot product was not finite. */
+RV_INLINE void many_maximum(const float *scores, int64_t n, int nv, float scale, float *maximum, vf *defects) {
+  for (int v = 0; v < nv; v++) {
+    vf best = v_set(RV_LOWEST), bad = *defects;
+    for (int64_t j = 0; j < n; j++) {
+      const vf score = v_load(scores + j * RV_LANES + v * VL);
+      best = v_max(best, score);
+      bad = v_fma(score, v_zero(), bad);
+    }
+    v_store(maximum + v * VL, v_mul(best, v_set(scale)));
+    *defects = bad;
+  }
+}
+
+/* scores -> weights relative to the new maximum; answers whether any maximum rose. correction: 2^(old - new). */
+RV_INLINE int many_softmax(rv_many_scratch *s, int64_t n, int nv, float scale, const float *maximum,
+                           float *correction) {
+  int rose = 0;
+  for (int v = 0; v < nv; v++) {
+    const vf old = v_load(s->top + v * VL), top = v_max(old, v_load(maximum + v * VL));
+    const vf shift = v_sub(v_zero(), top), factor = v_set(scale);
+    vf sum = v_zero();
+    float *line = s->scores + v * VL;
+    for (int64_t j = 0; j < n; j++, line += RV_LANES) {
+      const vf weight = v_exp2(v_fma(v_load(line), factor, shift));
+      v_store(line, weight);
+      sum = v_add(sum, weight);
+    }
+    const vf change = v_exp2(v_sub(old, top));
+    v_store(correction + v * VL, change);
+    v_store(s->top + v * VL, top);
+    v_store(s->sum + v * VL, v_fma(v_load(s->sum + v * VL), change, sum));
+    rose |= v_any_lt(old, top);
+  }
+  return rose;
+}
+
+RV_INLINE void many_rescale(float *out_t, int64_t dim_value, int nv, const float *correction) {
+  for (int64_t c = 0; c < dim_value; c++)
+    for (int v = 0; v < nv; v++) {
+      float *p = out_t + c * RV_LANES + v * VL;
+      v_store(p, v_mul(v_load(p), v_load(correction + v * VL)));
+    }
+}
+
+/* out rows from out_t columns, divided by the sums; NaN in the answer if anything was not finite. */
+RV_INLINE vf many_finish(rv_many_scratch *s, int64_t n, int nv, int64_t dim_value, float *out, int64_t out_row,
+                         float *lse, vf defects) {
+  for (int v = 0; v < nv; v++) {
+    const vf sum = v_load(s->sum + v * VL);
+    const vf inverse = v_where_lt(v_zero(), sum, v_div(v_set(1.0f), sum), v_zero());
+    for (int64_t c = 0; c < dim_value; c++) {
+      float *p = s->out_t + c * RV_LANES + v * VL;
+      const vf value = v_mul(v_load(p), inverse);
+      defects = v_fma(value, v_zero(), defects);
+      v_store(p, value);
+    }
+  }
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t c = 0; c < dim_value; c++) out[i * out_row + c] = s->out_t[c * RV_LANES + i];
+  if (lse)
+    for (int64_t i = 0; i < n; i++)
+      lse[i] = s->sum[i] > 0 ? (float)(RV_LN2 * (s->top[i] + rv_log2(s->sum[i]))) : -__builtin_inff();
+  return defects;
+}
+
+#endif

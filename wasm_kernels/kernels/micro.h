@@ -1,0 +1,96 @@
+/* The register block that every dense product is made of:
+ *   c (mr, nv * VL)  =  [c +]  sum_k a(i, k) * b(k, :)
+ * Vectors of b meet scalars of a; the mr * nv partial sums stay in registers. A scalar of a is read where it lies,
+ * so one factor is never packed: `by_rows` walks along a's rows (a(i, k) = a[i * a_row + k]), `by_columns` down its
+ * columns (a(i, k) = a[k * a_step + i]). b's rows are b_step apart. */
+#ifndef RV_MICRO_H
+#define RV_MICRO_H
+
+RV_INLINE void micro_load(const int mr, const int nv, vf acc[8][8], const float *c, int64_t c_row, int accumulate) {
+  RV_UNROLL for (int i = 0; i < mr; i++)
+    RV_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = accumulate ? v_load(c + i * c_row + v * VL) : v_zero();
+}
+
+RV_INLINE void micro_store(const int mr, const int nv, vf acc[8][8], float *c, int64_t c_row) {
+  RV_UNROLL for (int i = 0; i < mr; i++)
+    RV_UNROLL for (int v = 0; v < nv; v++) v_store(c + i * c_row + v * VL, acc[i][v]);
+}
+
+RV_INLINE void micro_by_rows(const int mr, const int nv, int64_t depth, const float *a, int64_t a_row, const float *b,
+                             int64_t b_step, float *c, int64_t c_row, int accumulate) {
+  vf acc[8][8], vectors[8];
+  const float *row[8];
+  micro_load(mr, nv, acc, c, c_row, accumulate);
+  RV_UNROLL for (int i = 0; i < mr; i++) row[i] = a + i * a_row;
+  for (int64_t k = 0; k < depth; k++, b += b_step) {
+    RV_UNROLL for (int v = 0; v < nv; v++) vectors[v] = v_load(b + v * VL);
+    RV_UNROLL for (int i = 0; i < mr; i++) {
+      const vf scalar = v_set(row[i][k]);
+      RV_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(scalar, vectors[v], acc[i][v]);
+    }
+  }
+  micro_store(mr, nv, acc, c, c_row);
+}
+
+RV_INLINE void micro_by_columns(const int mr, const int nv, int64_t depth, const float *a, int64_t a_step,
+                                const float *b, int64_t b_step, float *c, int64_t c_row, int accumulate) {
+  vf acc[8][8], vectors[8];
+  micro_load(mr, nv, acc, c, c_row, accumulate);
+  for (int64_t k = 0; k < depth; k++, a += a_step, b += b_step) {
+    RV_UNROLL for (int v = 0; v < nv; v++) vectors[v] = v_load(b + v * VL);
+    RV_UNROLL for (int i = 0; i < mr; i++) {
+      const vf scalar = v_set(a[i]);
+      RV_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(scalar, vectors[v], acc[i][v]);
+    }
+  }
+  micro_store(mr, nv, acc, c, c_row);
+}
+
+/* Every block from 1 x 1 to RV_MR x RV_NV as straight code: a case each, absent ones folded away. */
+#define RV_CASE(kind, mr, nv)                                                                 \
+  case (mr)*8 + (nv):                                                                         \
+    if ((mr) <= RV_MR && (nv) <= RV_NV)                                                       \
+      micro_##kind(mr, nv, depth, a, a_stride, b, b_step, c, c_row, accumulate);              \
+    break;
+#define RV_CASES(kind, nv)                                                                    \
+  RV_CASE(kind, 1, nv) RV_CASE(kind, 2, nv) RV_CASE(kind, 3, nv) RV_CASE(kind, 4, nv)         \
+  RV_CASE(kind, 5, nv) RV_CASE(kind, 6, nv) RV_CASE(kind, 7, nv) RV_CASE(kind, 8, nv)
+#define RV_BLOCK(kind)                                                                        \
+  static void block_##kind(int mr, int nv, int64_t depth, const float *a, int64_t a_stride,   \
+                           const float *b, int64_t b_step, float *c, int64_t c_row, int accumulate) { \
+    switch (mr * 8 + nv) {                                                                    \
+      RV_CASES(kind, 1) RV_CASES(kind, 2) RV_CASES(kind, 3) RV_CASES(kind, 4)                 \
+    }                                                                                         \
+  }
+RV_BLOCK(by_rows)
+RV_BLOCK(by_columns)
+#undef RV_BLOCK
+#undef RV_CASES
+#undef RV_CASE
+
+RV_INLINE int rv_min_int(int64_t a, int64_t b) { return (int)(a < b ? a : b); }
+
+/* All of c (rows, nv * VL), RV_MR rows at a time. */
+RV_INLINE void panel_by_rows(int64_t rows, int nv, int64_t depth, const float *a, int64_t a_row, const float *b,
+                             int64_t b_step, float *c, int64_t c_row, int accumulate) {
+  for (int64_t i = 0; i < rows; i += RV_MR)
+    block_by_rows(rv_min_int(RV_MR, rows - i), nv, depth, a + i * a_row, a_row, b, b_step, c + i * c_row, c_row,
+                  accumulate);
+}
+
+RV_INLINE void panel_by_columns(int64_t rows, int nv, int64_t depth, const float *a, int64_t a_step, const float *b,
+                                int64_t b_step, float *c, int64_t c_row, int accumulate) {
+  for (int64_t i = 0; i < rows; i += RV_MR)
+    block_by_columns(rv_min_int(RV_MR, rows - i), nv, depth, a + i, a_step, b, b_step, c + i * c_row, c_row,
+                     accumulate);
+}
+
+/* packed (depth, width) from x (n, depth) with rows x_row apart, n <= width; lanes n.. are zero. */
+RV_INLINE void pack_transposed(int64_t n, int64_t depth, const float *x, int64_t x_row, float *packed, int64_t width) {
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t k = 0; k < depth; k++) packed[k * width + i] = x[i * x_row + k];
+  for (int64_t i = n; i < width; i++)
+    for (int64_t k = 0; k < depth; k++) packed[k * width + i] = 0.0f;
+}
+
+#endif
