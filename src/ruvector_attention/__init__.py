@@ -1,0 +1,74 @@
+"""Attention mechanisms for embeddings, graphs and vector search: C kernels under Python.
+
+>>> import ruvector_attention as ra
+>>> attention = ra.ScaledDotProductAttention(dim=2)
+>>> attention([[1, 0]], [[1, 0], [1, 0]], [[1, 2], [3, 4]])
+array([[2., 3.]], dtype=float32)
+"""
+
+from typing import Any
+
+from . import datasets
+from .attention import (
+    CrossAttention,
+    FlashAttention,
+    MultiHeadAttention,
+    ScaledDotProductAttention,
+    SelfAttention,
+)
+from .base import Attention
+from .builder import AttentionBuilder
+from .config import MAX_SEQUENCE_LENGTH, AttentionConfig, Setting
+from .errors import (
+    AttentionError,
+    DimensionMismatchError,
+    EmptyInputError,
+    InputTooLargeError,
+    InvalidConfigError,
+    NumericalInstabilityError,
+    OutOfBoundsError,
+    UnsupportedError,
+)
+from .kernels import backend
+from .registry import create, describe, mechanisms, register
+from .specs import KEYS, OUTPUT, QUERY, VALUES, TensorSpec
+
+__all__ = [
+    "KEYS",
+    "MAX_SEQUENCE_LENGTH",
+    "OUTPUT",
+    "QUERY",
+    "VALUES",
+    "Attention",
+    "AttentionBuilder",
+    "AttentionConfig",
+    "AttentionError",
+    "CrossAttention",
+    "DimensionMismatchError",
+    "EmptyInputError",
+    "FlashAttention",
+    "InputTooLargeError",
+    "InvalidConfigError",
+    "MultiHeadAttention",
+    "NumericalInstabilityError",
+    "OutOfBoundsError",
+    "ScaledDotProductAttention",
+    "SelfAttention",
+    "Setting",
+    "TensorSpec",
+    "UnsupportedError",
+    "backend",
+    "create",
+    "datasets",
+    "describe",
+    "mechanisms",
+    "register",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":  # on demand: reading package metadata would take longer than all other imports
+        from .registry import version
+
+        return version()
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

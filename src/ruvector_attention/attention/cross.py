@@ -1,0 +1,78 @@
+"""Cross-attention: one sequence attends to another, of its own width (Vaswani et al., 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..arrays import ArrayLike, Float32Array
+from ..errors import UnsupportedError
+from ..options import Bias, Causal, CheckFinite, Mask, Training
+from ..registry import register
+from .multi_head import HEAD_KEYS, HEAD_QUERY, HEAD_VALUES, MultiHeadAttention
+
+CONTEXT = replace(HEAD_KEYS, doc="the other sequence")
+CONTEXT_VALUES = replace(HEAD_VALUES, optional=True, doc="what is brought back; None: the keys")
+
+
+@register
+class CrossAttention(MultiHeadAttention):
+    """O = MultiHead(X, Y, Y): every row of the query attends to the rows of another sequence
+
+    Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, kdim), values (..., n_key, vdim), the keys if
+            they are left out -> (..., n_query, dim) or (dim,), float32
+    Parameters and errors: those of MultiHeadAttention.
+
+    >>> attention = CrossAttention(dim=4, num_heads=2, kdim=3, vdim=3)
+    >>> attention([[1, 0, 0, 1]], [[1, 0, 0], [0, 1, 0]]).shape
+    (1, 4)
+    """
+
+    name = "cross_attention"
+    inputs = (HEAD_QUERY, CONTEXT, CONTEXT_VALUES)
+
+    def forward(
+        self,
+        query: ArrayLike,
+        keys: ArrayLike,
+        values: ArrayLike | None = None,
+        *,
+        mask: Mask = None,
+        bias: Bias = None,
+        causal: Causal = None,
+        training: Training = False,
+        check_finite: CheckFinite = True,
+    ) -> Float32Array:
+        """The outputs, (..., n_query, dim)."""
+        return super().forward(
+            query,
+            keys,
+            self._values_or_keys(values, keys),
+            mask=mask,
+            bias=bias,
+            causal=causal,
+            training=training,
+            check_finite=check_finite,
+        )
+
+    def head_output(
+        self,
+        head: int,
+        query: ArrayLike,
+        keys: ArrayLike,
+        values: ArrayLike | None = None,
+        **options: Any,
+    ) -> Float32Array:
+        """The output of one head before the map out, (..., n_query, dim / num_heads)."""
+        return super().head_output(head, query, keys, self._values_or_keys(values, keys), **options)
+
+    def _values_or_keys(self, values: ArrayLike | None, keys: ArrayLike) -> ArrayLike:
+        if values is not None:
+            return values
+        config = self.config
+        if config.key_channels != config.value_channels:
+            raise UnsupportedError(
+                f"values is None; expected values of {config.value_channels} channels, "
+                f"for keys of {config.key_channels} cannot stand in for them"
+            )
+        return keys

@@ -1,0 +1,313 @@
+"""Multi-head attention (Vaswani et al., 2017), grouped-query by option (Ainslie et al., 2023)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+
+from .. import engine
+from ..arrays import ArrayLike, Float32Array
+from ..config import Setting
+from ..errors import InvalidConfigError, OutOfBoundsError, UnsupportedError
+from ..options import Bias, Causal, CheckFinite, Mask, Training
+from ..registry import register
+from ..specs import Binding, TensorSpec
+from .scaled_dot_product import SoftmaxAttention, SoftmaxConfig
+
+HEAD_QUERY = TensorSpec("query", "... n_query dim", "what looks; (dim,) is one query", bare_vector=True)
+HEAD_KEYS = TensorSpec("keys", "... n_key kdim", "what is looked at")
+HEAD_VALUES = TensorSpec("values", "... n_key vdim", "what is brought back")
+
+
+@dataclass(frozen=True)
+class HeadsConfig(SoftmaxConfig):
+    """The settings of attention in several heads."""
+
+    dim: Annotated[int, Setting("channels of queries and outputs, over all heads", at_least=1)]
+    num_heads: Annotated[int, Setting("heads; divides dim", at_least=1, at_most=64)] = 8
+    num_kv_heads: Annotated[
+        int | None,
+        Setting("heads of keys and values, each shared by num_heads / num_kv_heads; None: num_heads", at_least=1),
+    ] = None
+    projections: Annotated[
+        bool, Setting("learned maps into the heads and out; False: channels are split as they are")
+    ] = True
+    bias: Annotated[bool, Setting("the learned maps add a bias")] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dim % self.num_heads:
+            raise InvalidConfigError(f"dim is {self.dim}; expected a multiple of num_heads = {self.num_heads}")
+        if self.num_heads % self.kv_heads:
+            raise InvalidConfigError(
+                f"num_kv_heads is {self.num_kv_heads}; expected a divisor of num_heads = {self.num_heads}"
+            )
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.num_heads
+
+    @property
+    def kv_heads(self) -> int:
+        return self.num_heads if self.num_kv_heads is None else self.num_kv_heads
+
+    @property
+    def kv_channels(self) -> int:
+        """Channels of keys and of values where the heads read them."""
+        return self.kv_heads * self.head_dim
+
+    @property
+    def key_channels(self) -> int:
+        """Channels of keys as they come in."""
+        return self.dim if self.projections else self.kv_channels
+
+    @property
+    def value_channels(self) -> int:
+        """Channels of values as they come in."""
+        return self.key_channels
+
+
+@dataclass(frozen=True)
+class MultiHeadConfig(HeadsConfig):
+    """Heads whose keys and values may have widths of their own."""
+
+    kdim: Annotated[int | None, Setting("channels of keys; None: as the heads need them", at_least=1)] = None
+    vdim: Annotated[int | None, Setting("channels of values; None: as the heads need them", at_least=1)] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.projections:
+            return
+        for name, size in (("kdim", self.kdim), ("vdim", self.vdim)):
+            if size not in (None, self.kv_channels):
+                raise InvalidConfigError(
+                    f"{name} is {size}; without projections expected {self.kv_channels}, num_kv_heads * dim / num_heads"
+                )
+
+    @property
+    def key_channels(self) -> int:
+        return self.kdim or super().key_channels
+
+    @property
+    def value_channels(self) -> int:
+        return self.vdim or super().value_channels
+
+
+class HeadedAttention(SoftmaxAttention):
+    """Projection into heads, the engine over all of them at once, projection out."""
+
+    Config = HeadsConfig
+    outputs = (TensorSpec("output", "... n_query dim"),)
+    paper = "Vaswani et al., 2017, arXiv:1706.03762; Ainslie et al., 2023, arXiv:2305.13245"
+    complexity = "O(n_query * n_key * dim + (n_query + n_key) * dim^2)"
+
+    config: HeadsConfig
+
+    @property
+    def num_heads(self) -> int:
+        return self.config.num_heads
+
+    @property
+    def head_dim(self) -> int:
+        return self.config.head_dim
+
+    def _fixed_axes(self) -> dict[str, int]:
+        config = self.config
+        return {
+            "dim": config.dim,
+            "kdim": config.key_channels,
+            "vdim": config.value_channels,
+        }
+
+    def _setup(self) -> None:
+        config = self.config
+        self._scale = config.score_scale(config.head_dim)
+        if not config.projections:
+            return
+        # in the order in which an input meets them; a weight is (channels in, channels out), x @ weight
+        maps = {
+            "query": (config.dim, config.dim),
+            "keys": (config.key_channels, config.kv_channels),
+            "values": (config.value_channels, config.kv_channels),
+            "output": (config.dim, config.dim),
+        }
+        random = np.random.default_rng(config.seed)
+        for name, (fan_in, fan_out) in maps.items():
+            bound = (6 / (fan_in + fan_out)) ** 0.5  # Xavier-uniform
+            weight = random.uniform(-bound, bound, (fan_in, fan_out))
+            self._parameters[f"{name}_weight"] = weight.astype(np.float32)
+            if config.bias:
+                self._parameters[f"{name}_bias"] = np.zeros(fan_out, np.float32)
+
+    def _projected(self, name: str, array: Float32Array, channels: slice | None = None) -> Float32Array:
+        """The array through one of the learned maps, or those of its output channels that are asked for."""
+        weight = self._parameters.get(f"{name}_weight")
+        bias = self._parameters.get(f"{name}_bias")
+        if weight is None:
+            return array if channels is None else array[..., channels]
+        if channels is not None:
+            weight = weight[:, channels]
+            bias = None if bias is None else bias[channels]
+        return engine.project(array, weight, bias)
+
+    def _head_options(self, binding: Binding, **options: Any) -> dict[str, Any]:
+        heads = self.config.num_heads
+        return {
+            **self._score_options(binding, num_heads=heads, **options),
+            "num_heads": heads,
+            "num_kv_heads": self.config.kv_heads,
+        }
+
+    def _output(self, binding: Binding, training: bool, **options: Any) -> Float32Array:
+        query, keys, values = binding.arrays
+        attended = self._attend(
+            self._projected("query", query),
+            self._projected("keys", keys),
+            self._projected("values", values),
+            self._head_options(binding, **options),
+            training,
+        )
+        return binding.restore(self._projected("output", attended))
+
+    def _weights(self, binding: Binding, **options: Any) -> Float32Array:
+        query, keys = binding.arrays
+        weights = engine.weights(
+            self._projected("query", query),
+            self._projected("keys", keys),
+            scale=self._scale,
+            **self._head_options(binding, **options),
+        )
+        return binding.restore(weights)
+
+    def _one_head(self, head: int, binding: Binding, **options: Any) -> Float32Array:
+        """The output of one head, (..., n_query, head_dim), before the map out; only that head is computed."""
+        config = self.config
+        if isinstance(head, bool) or not isinstance(head, int | np.integer):
+            raise UnsupportedError(f"head is {head!r}; expected an integer")
+        if not 0 <= head < config.num_heads:
+            raise OutOfBoundsError(f"head is {head}; expected 0 to {config.num_heads - 1}")
+        width = config.head_dim
+        kv_head = head * config.kv_heads // config.num_heads
+        own = slice(head * width, (head + 1) * width)
+        shared = slice(kv_head * width, (kv_head + 1) * width)
+        score_options = self._score_options(binding, num_heads=config.num_heads, **options)
+        for name in ("mask", "bias"):
+            if name in score_options:
+                score_options[name] = _of_head(score_options[name], head)
+        query, keys, values = binding.arrays
+        attended = self._attend(
+            self._projected("query", query, own),
+            self._projected("keys", keys, shared),
+            self._projected("values", values, shared),
+            score_options,
+            training=False,
+        )
+        return binding.restore(attended)
+
+
+def _of_head(mask: Float32Array, head: int) -> Float32Array:
+    """One head of a mask with its head axis made explicit; a mask of two dimensions holds for every head."""
+    if mask.ndim <= 2:
+        return mask
+    return mask[..., min(head, mask.shape[-3] - 1), :, :]
+
+
+@register
+class MultiHeadAttention(HeadedAttention):
+    """O = concat_h(SDPA(Q Wq_h, K Wk_h, V Wv_h)) Wo, with biases
+
+    Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, kdim), values (..., n_key, vdim)
+            -> (..., n_query, dim) or (dim,), float32
+    Parameters: query_weight (dim, dim), keys_weight (kdim, kv), values_weight (vdim, kv), output_weight (dim, dim),
+            kv = num_kv_heads * dim / num_heads, and a bias for each: (channels in, channels out), the transpose of
+            torch's. Xavier-uniform from the seed. None of them with projections=False, where head h simply takes
+            the h-th group of channels.
+    Raises: InvalidConfigError; DimensionMismatchError, EmptyInputError, InputTooLargeError,
+            NumericalInstabilityError, UnsupportedError
+
+    >>> attention = MultiHeadAttention(dim=4, num_heads=2)
+    >>> tokens = [[1, 0, 0, 1], [0, 1, 1, 0], [1, 1, 0, 0]]
+    >>> attention(tokens, tokens, tokens).shape
+    (3, 4)
+    >>> split = MultiHeadAttention(dim=2, num_heads=2, projections=False)
+    >>> split([[9, -9]], [[9, 9], [-9, -9]], [[1, 2], [3, 4]])
+    array([[1., 4.]], dtype=float32)
+    """
+
+    name = "multi_head"
+    Config = MultiHeadConfig
+    inputs = (HEAD_QUERY, HEAD_KEYS, HEAD_VALUES)
+
+    config: MultiHeadConfig
+
+    def forward(
+        self,
+        query: ArrayLike,
+        keys: ArrayLike,
+        values: ArrayLike,
+        *,
+        mask: Mask = None,
+        bias: Bias = None,
+        causal: Causal = None,
+        training: Training = False,
+        check_finite: CheckFinite = True,
+    ) -> Float32Array:
+        """The outputs, (..., n_query, dim)."""
+        return self._output(
+            self.bind(query=query, keys=keys, values=values),
+            training,
+            mask=mask,
+            bias=bias,
+            causal=causal,
+            check_finite=check_finite,
+        )
+
+    def attention_weights(
+        self,
+        query: ArrayLike,
+        keys: ArrayLike,
+        *,
+        mask: Mask = None,
+        bias: Bias = None,
+        causal: Causal = None,
+        check_finite: CheckFinite = True,
+    ) -> Float32Array:
+        """The weights of every head, (..., num_heads, n_query, n_key)."""
+        return self._weights(
+            self.bind(query=query, keys=keys),
+            mask=mask,
+            bias=bias,
+            causal=causal,
+            check_finite=check_finite,
+        )
+
+    def head_attention_weights(self, query: ArrayLike, keys: ArrayLike, **options: Any) -> Float32Array:
+        """attention_weights by the name under which other packages have it."""
+        return self.attention_weights(query, keys, **options)
+
+    def head_output(
+        self,
+        head: int,
+        query: ArrayLike,
+        keys: ArrayLike,
+        values: ArrayLike,
+        *,
+        mask: Mask = None,
+        bias: Bias = None,
+        causal: Causal = None,
+        check_finite: CheckFinite = True,
+    ) -> Float32Array:
+        """The output of one head before the map out, (..., n_query, dim / num_heads).
+
+        Raises: OutOfBoundsError for a head that does not exist, and what forward raises.
+        """
+        return self._one_head(
+            head,
+            self.bind(query=query, keys=keys, values=values),
+            mask=mask,
+            bias=bias,
+            causal=causal,
+            check_finite=check_finite,
+        )

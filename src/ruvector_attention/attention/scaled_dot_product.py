@@ -1,0 +1,183 @@
+"""Scaled dot-product attention (Vaswani et al., 2017, arXiv:1706.03762)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+
+from .. import engine
+from ..arrays import ArrayLike, Float32Array, require_finite
+from ..base import Attention
+from ..config import AttentionConfig, Setting
+from ..masks import ScoreShape, prepare_bias, prepare_mask
+from ..options import Bias, Causal, CheckFinite, Mask, Training
+from ..registry import register
+from ..specs import KEYS, QUERY, VALUES, Binding, are_plain_matrices
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftmaxConfig(AttentionConfig):
+    """The settings of every mechanism that is softmax(scale * <q, k> / temperature) v inside."""
+
+    scale: Annotated[float | None, Setting("factor on the dot products; None: 1 / sqrt(channels of a head)")] = None
+    temperature: Annotated[float, Setting("divides the scores, after the scale", above=0)] = 1.0
+    normalize: Annotated[bool, Setting("scale queries and keys to length 1 first: cosine attention")] = False
+    causal: Annotated[bool, Setting("query i sees keys j <= i + (n_key - n_query)")] = False
+    dropout: Annotated[float, Setting("share of weights dropped when training", at_least=0, below=1)] = 0.0
+
+    def score_scale(self, channels: int) -> float:
+        """The one factor between a dot product of ``channels`` products and its score."""
+        scale = channels**-0.5 if self.scale is None else self.scale
+        return scale / self.temperature
+
+
+@dataclass(frozen=True)
+class ScaledDotProductConfig(SoftmaxConfig):
+    dim: Annotated[int, Setting("channels of queries and keys", at_least=1)]
+
+
+class SoftmaxAttention(Attention):
+    """What the mechanisms on the softmax engine share: one place where they call it."""
+
+    config: SoftmaxConfig
+    _scale: float  # on dot products; contains 1 / temperature
+
+    def _attend(
+        self,
+        query: Float32Array,
+        keys: Float32Array,
+        values: Float32Array,
+        score_options: dict[str, Any],
+        training: bool,
+    ) -> Float32Array:
+        """softmax(scores) v for all heads, query (..., n_query, heads * channels) and so on."""
+        if not (training and self.config.dropout):
+            return engine.attend(query, keys, values, scale=self._scale, **score_options)
+        # Dropout needs the weights themselves. Values are checked here, since the engine does not see them.
+        weights = self._dropped(engine.weights(query, keys, scale=self._scale, **score_options))
+        if score_options["check_finite"]:
+            require_finite("values", values)
+        return _weighted_sum(weights, values, score_options.get("num_kv_heads"))
+
+    def _dropped(self, weights: Float32Array) -> Float32Array:
+        """Inverted dropout: a weight is dropped with probability p, and what stays is scaled by 1 / (1 - p)."""
+        keep = 1.0 - self.config.dropout
+        kept = self._random.random(weights.shape, dtype=np.float32) < keep
+        return np.where(kept, weights / np.float32(keep), np.float32(0))
+
+    def _score_options(
+        self,
+        binding: Binding,
+        *,
+        mask: ArrayLike | None,
+        bias: ArrayLike | None,
+        causal: bool | None,
+        check_finite: bool,
+        num_heads: int | None = None,
+    ) -> dict[str, Any]:
+        """The keywords by which the engine is told how scores are made, masks and bias checked."""
+        options: dict[str, Any] = {
+            "causal": self.config.causal if causal is None else bool(causal),
+            "normalize": self.config.normalize,
+            "check_finite": check_finite,
+        }
+        scores = ScoreShape(binding.lead, binding.sizes["n_query"], binding.sizes["n_key"], num_heads)
+        if mask is not None:
+            options["mask"] = prepare_mask(mask, scores, check_finite=check_finite)
+        if bias is not None:
+            options["bias"] = prepare_bias(bias, scores, check_finite=check_finite)
+        return options
+
+
+def _weighted_sum(weights: Float32Array, values: Float32Array, num_kv_heads: int | None) -> Float32Array:
+    """weights ([..., heads,] n_query, n_key) times values (..., n_key, kv_heads * channels), heads side by side."""
+    if num_kv_heads is None:
+        return weights @ values
+    num_heads, n_query, _ = weights.shape[-3:]
+    grouped = values.reshape(*values.shape[:-1], num_kv_heads, -1).swapaxes(-3, -2)
+    output = weights @ np.repeat(grouped, num_heads // num_kv_heads, axis=-3)
+    return output.swapaxes(-3, -2).reshape(*output.shape[:-3], n_query, -1)
+
+
+@register
+class ScaledDotProductAttention(SoftmaxAttention):
+    """out_i = sum_j softmax_j(scale * <q_i, k_j> / temperature + bias_ij) v_j
+
+    Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value)
+            -> (..., n_query, dim_value) or (dim_value,), float32
+    Raises: DimensionMismatchError, EmptyInputError, InputTooLargeError, NumericalInstabilityError, UnsupportedError
+
+    >>> attention = ScaledDotProductAttention(dim=2)
+    >>> attention([[1, 0]], [[1, 0]], [[3, 4]])
+    array([[3., 4.]], dtype=float32)
+    >>> attention([1, 0], [[1, 0], [0, 1]], [[1, 0], [0, 1]], mask=[True, False])
+    array([1., 0.], dtype=float32)
+    """
+
+    name = "scaled_dot_product"
+    Config = ScaledDotProductConfig
+    inputs = (QUERY, KEYS, VALUES)
+    paper = "Vaswani et al., 2017, arXiv:1706.03762"
+
+    config: ScaledDotProductConfig
+
+    def _setup(self) -> None:
+        self._dim = self.config.dim
+        self._scale = self.config.score_scale(self._dim)
+
+    def forward(
+        self,
+        query: ArrayLike,
+        keys: ArrayLike,
+        values: ArrayLike,
+        *,
+        mask: Mask = None,
+        bias: Bias = None,
+        causal: Causal = None,
+        training: Training = False,
+        check_finite: CheckFinite = True,
+    ) -> Float32Array:
+        """The outputs, (..., n_query, dim_value)."""
+        config = self.config
+        # The everyday call has nothing to convert and nothing to say that it does not already satisfy.
+        if (
+            mask is None
+            and bias is None
+            and not training
+            and are_plain_matrices(query, keys, values, self._dim, config.max_sequence_length)
+        ):
+            return engine.attend(
+                query,
+                keys,
+                values,
+                scale=self._scale,
+                causal=config.causal if causal is None else causal,
+                normalize=config.normalize,
+                check_finite=check_finite,
+            )
+        binding = self.bind(query=query, keys=keys, values=values)
+        options = self._score_options(binding, mask=mask, bias=bias, causal=causal, check_finite=check_finite)
+        query, keys, values = binding.arrays
+        return binding.restore(self._attend(query, keys, values, options, training))
+
+    def attention_weights(
+        self,
+        query: ArrayLike,
+        keys: ArrayLike,
+        *,
+        mask: Mask = None,
+        bias: Bias = None,
+        causal: Causal = None,
+        check_finite: CheckFinite = True,
+    ) -> Float32Array:
+        """The weights, (..., n_query, n_key): each row sums to 1, or is 0 where the mask leaves nothing.
+
+        >>> ScaledDotProductAttention(dim=1).attention_weights([[0]], [[1], [2]])
+        array([[0.5, 0.5]], dtype=float32)
+        """
+        binding = self.bind(query=query, keys=keys)
+        options = self._score_options(binding, mask=mask, bias=bias, causal=causal, check_finite=check_finite)
+        query, keys = binding.arrays
+        return binding.restore(engine.weights(query, keys, scale=self._scale, **options))

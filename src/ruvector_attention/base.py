@@ -1,0 +1,216 @@
+"""Attention: the contract that every mechanism fulfils."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from . import checkpoint, registry
+from .arrays import ArrayLike, Float32Array, as_float32
+from .config import AttentionConfig, settings_of
+from .errors import (
+    AttentionError,
+    DimensionMismatchError,
+    EmptyInputError,
+    InvalidConfigError,
+    NumericalInstabilityError,
+    UnsupportedError,
+)
+from .specs import OUTPUT, Binding, Signature, TensorSpec
+
+
+class Attention(ABC):
+    """A mechanism: settings, parameters, and a ``forward`` from queries, keys and values to outputs.
+
+    A mechanism of your own is a subclass with a name, its inputs and a ``forward``; ``@ra.register`` before it makes
+    it known to ``create`` and to everything that reads the registry:
+
+    >>> import numpy as np
+    >>> import ruvector_attention as ra
+    >>> class NearestAttention(ra.Attention):
+    ...     '''out_i = v_j of the key j with the largest dot product'''
+    ...     name = "nearest"
+    ...     inputs = (ra.QUERY, ra.KEYS, ra.VALUES)
+    ...     def forward(self, query, keys, values):
+    ...         bound = self.bind(query=query, keys=keys, values=values)
+    ...         query, keys, values = bound.arrays
+    ...         nearest = np.argmax(query @ keys.swapaxes(-1, -2), axis=-1)
+    ...         return bound.restore(np.take_along_axis(values, nearest[..., None], axis=-2))
+    >>> NearestAttention()([[1, 0]], [[0, 1], [1, 0]], [[5, 6], [7, 8]])
+    array([[7., 8.]], dtype=float32)
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[AttentionConfig]] = AttentionConfig
+    inputs: ClassVar[tuple[TensorSpec, ...]] = ()
+    outputs: ClassVar[tuple[TensorSpec, ...]] = (OUTPUT,)
+    paper: ClassVar[str] = ""
+    complexity: ClassVar[str] = "O(n_query * n_key * dim)"
+    supports_variable_length: ClassVar[bool] = True
+
+    config: AttentionConfig
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # the settings are the constructor's parameters: help() and editors read them here
+        cls.__signature__ = inspect.signature(cls.Config)  # type: ignore[attr-defined]
+
+    def __init__(self, *settings: Any, **named_settings: Any) -> None:
+        self.config = self.Config.from_arguments(type(self).__name__, settings, named_settings)
+        self._parameters: dict[str, Float32Array] = {}
+        self._random = np.random.default_rng(self.config.seed)
+        self._setup()
+        self._signature = Signature(repr(self), self.inputs, self._fixed_axes(), self.config.max_sequence_length)
+
+    def _setup(self) -> None:  # noqa: B027 - a mechanism without parameters has nothing to make
+        """Make what the settings call for (parameters, above all); once, when the object is made."""
+
+    def _fixed_axes(self) -> dict[str, int]:
+        """The axes of the inputs whose sizes the settings fix: those that are settings by the same name."""
+        axes = {axis for spec in self.inputs for axis in spec.named_axes}
+        return {axis: size for axis in axes if isinstance(size := getattr(self.config, axis, None), int)}
+
+    # --- computing
+
+    @abstractmethod
+    def forward(self, *inputs: Any, **options: Any) -> Float32Array:
+        """The outputs for one set of inputs; leading dimensions are a batch of equal shapes."""
+
+    def __call__(self, *inputs: Any, **options: Any) -> Float32Array:
+        return self.forward(*inputs, **options)
+
+    def forward_batch(
+        self, items: Iterable[tuple[ArrayLike, ...] | Mapping[str, Any]], **options: Any
+    ) -> list[Float32Array]:
+        """The outputs of many items whose shapes may differ; ``options`` hold for all of them.
+
+        An item is a tuple of inputs, ``(query, keys, values)``, or a mapping, which may also hold options of its
+        own, ``{"query": q, "keys": k, "values": v, "mask": m}``.
+
+        Raises: EmptyInputError without items; an item's error says which item it was.
+        """
+        outputs = []
+        for index, item in enumerate(items):
+            try:
+                outputs.append(self._forward_item(item, options))
+            except AttentionError as error:
+                raise error.within(f"item {index}") from None
+        if not outputs:
+            raise EmptyInputError("items is empty; expected at least one tuple of inputs")
+        return outputs
+
+    def _forward_item(self, item: Any, options: Mapping[str, Any]) -> Float32Array:
+        if isinstance(item, Mapping):
+            names = inspect.signature(self.forward).parameters
+            unknown = [name for name in item if name not in names]
+            missing = [spec.name for spec in self.inputs if not spec.optional and spec.name not in item]
+            if unknown or missing:
+                problem = f"has an unknown {unknown[0]!r}" if unknown else f"lacks {missing[0]!r}"
+                raise UnsupportedError(f"the item {problem}; expected {', '.join(names)}")
+            return self.forward(**{**options, **item})
+        required = sum(not spec.optional for spec in self.inputs)
+        if not isinstance(item, tuple | list) or not required <= len(item) <= len(self.inputs):
+            came = f"{len(item)} inputs" if isinstance(item, tuple | list) else type(item).__name__
+            wanted = ", ".join(spec.name for spec in self.inputs)
+            raise UnsupportedError(f"the item is {came}; expected a tuple of ({wanted})")
+        return self.forward(*item, **options)
+
+    def bind(self, **inputs: ArrayLike) -> Binding:
+        """The inputs, by name, as checked float32 arrays: the first line of a ``forward``."""
+        return self._signature.bind(**inputs)
+
+    def reset(self) -> None:
+        """Back to the state in which the object was made, parameters excepted: dropout starts again from its seed."""
+        self._random = np.random.default_rng(self.config.seed)
+
+    @property
+    def hidden_dim(self) -> int:
+        """Channels of a query."""
+        return int(getattr(self.config, "dim", 0))
+
+    # --- parameters
+
+    def parameters(self) -> dict[str, Float32Array]:
+        """The learned arrays by name; they are the object's own, so writing into them changes it."""
+        return dict(self._parameters)
+
+    def num_parameters(self) -> int:
+        """How many numbers the parameters hold."""
+        return sum(array.size for array in self._parameters.values())
+
+    def state_dict(self) -> dict[str, Float32Array]:
+        """A copy of all that distinguishes this object from a new one with the same settings."""
+        return {name: array.copy() for name, array in self._parameters.items()}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Take over parameters; nothing is changed unless all fit.
+
+        Raises: InvalidConfigError for names, DimensionMismatchError for shapes, NumericalInstabilityError.
+        """
+        unknown = sorted(set(state) - set(self._parameters))
+        missing = sorted(set(self._parameters) - set(state))
+        if unknown or missing:
+            parts = [f"lacks {', '.join(missing)}"] if missing else []
+            parts += [f"has unknown {', '.join(unknown)}"] if unknown else []
+            raise InvalidConfigError(f"the state for {self!r} {' and '.join(parts)}")
+        arrays = {name: as_float32(name, value) for name, value in state.items()}
+        for name, array in arrays.items():
+            expected = self._parameters[name].shape
+            if array.shape != expected:
+                raise DimensionMismatchError(
+                    f"{name} is {array.shape}; expected {expected}", expected=expected, actual=array.shape
+                )
+            if not np.isfinite(array).all():
+                raise NumericalInstabilityError(f"{name} holds NaN or infinity")
+        for name, array in arrays.items():
+            self._parameters[name][...] = array
+
+    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Write settings and parameters to one safetensors file, whole or not at all."""
+        checkpoint.save(Path(path), self.get_config(), self.state_dict())
+
+    @classmethod
+    def load_checkpoint(cls, path: str | os.PathLike[str]) -> Self:
+        """The mechanism that save_checkpoint wrote; ``Attention.load_checkpoint`` makes whichever it was."""
+        config, state = checkpoint.load(Path(path))
+        attention = cls.from_config(config)
+        attention.load_state_dict(state)
+        return attention
+
+    # --- settings
+
+    def get_config(self) -> dict[str, Any]:
+        """Plain JSON values from which ``Attention.from_config`` makes the same mechanism again."""
+        return {"type": self.name, **self.config.to_dict()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any] | AttentionConfig) -> Self:
+        """The mechanism of a configuration: a Config object or what get_config gave.
+
+        >>> Attention.from_config({"type": "scaled_dot_product", "dim": 8})
+        ScaledDotProductAttention(dim=8)
+        """
+        if isinstance(config, AttentionConfig):
+            config = config.to_dict()
+        if not isinstance(config, Mapping):
+            raise InvalidConfigError(f"config is {type(config).__name__}; expected a mapping of settings")
+        settings = dict(config)
+        name = settings.pop("type", getattr(cls, "name", None))
+        if name is None:
+            raise InvalidConfigError("config has no 'type'; expected the name of a mechanism")
+        made = cls if name == getattr(cls, "name", None) else registry.get(name)
+        if not issubclass(made, cls):
+            raise InvalidConfigError(f"config is of type '{name}'; expected '{cls.name}'")
+        return made(**settings)
+
+    def __repr__(self) -> str:
+        """Evaluates back to an object with the same settings; defaults are left out."""
+        values = [(field, getattr(self.config, field.name)) for field in settings_of(type(self.config))]
+        shown = [f"{field.name}={value!r}" for field, value in values if value != field.default]
+        return f"{type(self).__name__}({', '.join(shown)})"

@@ -1,0 +1,180 @@
+"""Settings of a mechanism: a frozen dataclass that checks itself and round-trips through JSON.
+
+A field says what it is once, in its annotation, and everything else (checks, describe(), the types of other
+languages) reads it there:
+
+    @dataclass(frozen=True)
+    class MyConfig(AttentionConfig):
+        dim: Annotated[int, Setting("channels of query and keys", at_least=1)]
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, fields
+from types import NoneType
+from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
+from weakref import WeakKeyDictionary
+
+from .errors import InvalidConfigError
+from .suggest import did_you_mean
+
+#: The default guard against exhaustion: keys per call. Each mechanism has it as a setting.
+MAX_SEQUENCE_LENGTH = 100_000
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an annotation says about a setting or an option: one sentence, and its range."""
+
+    doc: str
+    at_least: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+    type: str | None = None  # spelled out where the annotation would not say it: "array | None"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionConfig:
+    """The settings that every mechanism has; each mechanism adds its own."""
+
+    seed: Annotated[int, Setting("seed of the initial parameters and of dropout", at_least=0)] = 0
+    max_sequence_length: Annotated[
+        int, Setting("keys that one call may have; more is an InputTooLargeError", at_least=1)
+    ] = MAX_SEQUENCE_LENGTH
+
+    def __post_init__(self) -> None:
+        for field, kind, optional, setting in _typed_fields(type(self)):
+            value = getattr(self, field.name)
+            if value is None and optional:
+                continue
+            checked = _checked(field.name, value, kind, setting)
+            object.__setattr__(self, field.name, checked)  # frozen: only here, before anyone sees it
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, one for each setting."""
+        return asdict(self)
+
+    @classmethod
+    def from_arguments(cls, owner: str, positional: tuple[Any, ...], named: Mapping[str, Any]) -> Self:
+        """The configuration of a call ``owner(*positional, **named)``; unknown and missing names are told."""
+        known = [field.name for field in settings_of(cls)]
+        for name in named:
+            if name not in known:
+                raise InvalidConfigError(f"{owner} has no setting '{name}'{did_you_mean(name, known)}")
+        ordered = [field.name for field in fields(cls) if not field.kw_only]
+        if len(positional) > len(ordered):
+            raise InvalidConfigError(
+                f"{owner} takes {len(ordered)} settings by position ({', '.join(ordered)}), got {len(positional)}"
+            )
+        twice = [name for name in ordered[: len(positional)] if name in named]
+        if twice:
+            raise InvalidConfigError(f"{owner} got the setting '{twice[0]}' twice")
+        given = dict(zip(ordered, positional, strict=False)) | dict(named)
+        for field in settings_of(cls):
+            if field.default is MISSING and field.name not in given:
+                raise InvalidConfigError(f"{owner} needs the setting '{field.name}'")
+        return cls(**given)
+
+
+def settings_of(config: type[AttentionConfig]) -> list[Field[Any]]:
+    """The fields of a configuration, the mechanism's own before the common ones."""
+    return sorted(fields(config), key=lambda field: bool(field.kw_only))
+
+
+def describe_settings(config: type[AttentionConfig]) -> list[dict[str, Any]]:
+    """The settings as plain data, for other languages and for the command line."""
+    described = []
+    kinds = {field.name: (kind, optional, setting) for field, kind, optional, setting in _typed_fields(config)}
+    for field in settings_of(config):
+        kind, optional, setting = kinds[field.name]
+        required = field.default is MISSING
+        entry: dict[str, Any] = {
+            "name": field.name,
+            "type": kind.__name__ + (" | None" if optional else ""),
+            "required": required,
+            "default": None if required else field.default,
+            "doc": setting.doc,
+        }
+        if setting.choices:
+            entry["choices"] = list(setting.choices)
+        for bound in ("at_least", "at_most", "above", "below"):
+            if (limit := getattr(setting, bound)) is not None:
+                entry[bound] = limit
+        described.append(entry)
+    return described
+
+
+def _typed_fields(config: type) -> tuple[tuple[Field[Any], type, bool, Setting], ...]:
+    """(field, type, may it be None, its Setting) for each field, read once a class."""
+    if config not in _TYPED_FIELDS:
+        hints = get_type_hints(config, include_extras=True)
+        _TYPED_FIELDS[config] = tuple(
+            (field, *_annotation(config, field.name, hints[field.name])) for field in fields(config)
+        )
+    return _TYPED_FIELDS[config]
+
+
+_TYPED_FIELDS: WeakKeyDictionary[type, tuple[tuple[Field[Any], type, bool, Setting], ...]] = WeakKeyDictionary()
+
+
+def _annotation(config: type, name: str, hint: Any) -> tuple[type, bool, Setting]:
+    setting = Setting("")
+    if get_origin(hint) is Annotated:
+        hint, *extras = get_args(hint)
+        setting = next((extra for extra in extras if isinstance(extra, Setting)), setting)
+    kinds = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType]
+    if len(kinds) != 1 or kinds[0] not in (int, float, bool, str):
+        raise InvalidConfigError(
+            f"{config.__name__}.{name} is annotated {hint}; a setting is int, float, bool or str, or one of them | None"
+        )
+    return kinds[0], NoneType in get_args(hint), setting
+
+
+def _checked(name: str, value: Any, kind: type, setting: Setting) -> Any:
+    """The value as exactly ``kind``, inside its range."""
+    value = _converted(name, value, kind)
+    rules = (
+        (setting.at_least, operator.ge, "at least"),
+        (setting.at_most, operator.le, "at most"),
+        (setting.above, operator.gt, "above"),
+        (setting.below, operator.lt, "below"),
+    )
+    for limit, holds, words in rules:
+        if limit is not None and not holds(value, limit):
+            raise InvalidConfigError(f"{name} is {value!r}; expected {words} {limit}")
+    if setting.choices and value not in setting.choices:
+        raise InvalidConfigError(f"{name} is {value!r}{did_you_mean(value, setting.choices)}")
+    return value
+
+
+def _converted(name: str, value: Any, kind: type) -> Any:
+    wrong = InvalidConfigError(f"{name} is {value!r}; expected {_WORDS[kind]}")
+    is_boolean = isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")
+    if kind is bool:
+        if not is_boolean:
+            raise wrong
+        return bool(value)
+    if kind is str:
+        if not isinstance(value, str):
+            raise wrong
+        return str(value)
+    if is_boolean or isinstance(value, str | bytes):
+        raise wrong
+    try:
+        # index() takes what is an integer by nature, so 8.5 heads are refused and numpy.int64(8) is not
+        number = operator.index(value) if kind is int else float(value)
+    except (TypeError, ValueError, OverflowError):
+        if kind is int and isinstance(value, float) and value.is_integer():
+            return int(value)  # JSON written by other languages says 8.0
+        raise wrong from None
+    if kind is float and not math.isfinite(number):
+        raise wrong
+    return number
+
+
+_WORDS = {int: "an integer", float: "a finite number", bool: "True or False", str: "a string"}

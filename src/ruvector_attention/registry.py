@@ -1,0 +1,134 @@
+"""Every mechanism by its name: the one list from which command line, server, JavaScript and docs are derived."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+from .config import AttentionConfig, Setting, describe_settings
+from .errors import InvalidConfigError, UnsupportedError, error_names
+from .kernels import backend
+from .specs import check_specs
+from .suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from .base import Attention
+
+AnyAttention = TypeVar("AnyAttention", bound="type[Attention]")
+
+_MECHANISMS: dict[str, type[Attention]] = {}
+
+
+def register(cls: AnyAttention) -> AnyAttention:
+    """Class decorator: the mechanism appears in create(), mechanisms(), describe() and all that reads them.
+
+    Raises: InvalidConfigError for a class that forgets part of the contract, or takes another's name.
+    """
+    owner = cls.__qualname__
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise InvalidConfigError(f"{owner}.name is {name!r}; expected a name in snake_case")
+    if not (isinstance(cls.Config, type) and issubclass(cls.Config, AttentionConfig)):
+        raise InvalidConfigError(f"{owner}.Config is not a subclass of AttentionConfig")
+    if not cls.inputs or not cls.outputs:
+        raise InvalidConfigError(f"{owner} names no inputs or no outputs; expected TensorSpecs")
+    if inspect.isabstract(cls):
+        raise InvalidConfigError(f"{owner} lacks {', '.join(sorted(cls.__abstractmethods__))}")
+    check_specs(owner, cls.inputs)
+    describe_settings(cls.Config)
+    holder = _MECHANISMS.get(name)
+    # a notebook cell that is run again defines its class again: that is the same mechanism
+    if holder and (holder.__module__, holder.__qualname__) != (cls.__module__, owner):
+        raise InvalidConfigError(f"{owner} is named '{name}', as {holder.__qualname__} is already")
+    _MECHANISMS[name] = cls
+    return cls
+
+
+def mechanisms() -> list[str]:
+    """The names of all mechanisms, sorted."""
+    return sorted(_MECHANISMS)
+
+
+def get(name: str) -> type[Attention]:
+    """The class of that name; ``multi-head`` and ``flash_attention`` are understood too."""
+    if not isinstance(name, str):
+        raise UnsupportedError(f"the mechanism is {type(name).__name__}; expected its name, a string")
+    found = _MECHANISMS.get(name)
+    if found is None:
+        spelled = name.strip().lower().replace("-", "_").replace(" ", "_")
+        for other in (spelled, f"{spelled}_attention", spelled.removesuffix("_attention")):
+            found = found or _MECHANISMS.get(other)
+    if found is None:
+        raise InvalidConfigError(f"unknown mechanism '{name}'{did_you_mean(name, mechanisms())}")
+    return found
+
+
+def create(name: str, /, **settings: Any) -> Attention:
+    """A mechanism from its name and settings.
+
+    >>> create("scaled_dot_product", dim=64)
+    ScaledDotProductAttention(dim=64)
+    >>> create("flsh", dim=64)
+    Traceback (most recent call last):
+    ...
+    ruvector_attention.errors.InvalidConfigError: unknown mechanism 'flsh'; did you mean 'flash'?
+    """
+    return get(name)(**settings)
+
+
+@cache
+def version() -> str:
+    """The installed version of this package."""
+    return metadata.version("ruvector-attention")
+
+
+def describe() -> dict[str, Any]:
+    """All there is, as plain data that JSON can hold: mechanisms, settings, inputs, options, errors."""
+    return {
+        "version": version(),
+        "backend": backend(),
+        "errors": error_names(),
+        "mechanisms": [_described(_MECHANISMS[name]) for name in mechanisms()],
+    }
+
+
+def _described(cls: type[Attention]) -> dict[str, Any]:
+    paragraphs = inspect.cleandoc(cls.__doc__ or "").split("\n\n")
+    return {
+        "name": cls.name,
+        "class": cls.__name__,
+        "summary": " ".join(paragraphs[0].split()),
+        "paper": cls.paper,
+        "complexity": cls.complexity,
+        "config": describe_settings(cls.Config),
+        "inputs": [spec.describe() for spec in cls.inputs],
+        "options": _options(cls),
+        "outputs": [spec.describe() for spec in cls.outputs],
+        "methods": _methods(cls),
+    }
+
+
+def _options(cls: type[Attention]) -> list[dict[str, Any]]:
+    """The keyword-only parameters of forward, which carry their Setting in the annotation."""
+    try:
+        hints = get_type_hints(cls.forward, include_extras=True)
+    except NameError:  # annotations of a class made inside a function may name what only that function sees
+        hints = {}
+    options = []
+    for parameter in inspect.signature(cls.forward).parameters.values():
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            continue
+        extras = getattr(hints.get(parameter.name), "__metadata__", ())
+        setting = next((extra for extra in extras if isinstance(extra, Setting)), Setting(""))
+        default = None if parameter.default is parameter.empty else parameter.default
+        options.append({"name": parameter.name, "type": setting.type or "any", "default": default, "doc": setting.doc})
+    return options
+
+
+def _methods(cls: type[Attention]) -> list[str]:
+    """The public methods of an object, without class methods and without those that touch files."""
+    found = inspect.getmembers(cls, inspect.isfunction)
+    return [name for name, _ in found if not name.startswith("_") and "checkpoint" not in name]
