@@ -30,7 +30,7 @@ PLATFORMS = [
     "pyemscripten_2026_0_wasm32",
 ]
 WHEEL_LIMIT = 300_000
-MODULES = ["_kernels", "_kernels_relaxed"]
+MODULES = ["_kernels.abi3.so", "_kernels_relaxed.wasm"]
 
 
 def build_native() -> Path:
@@ -177,7 +177,7 @@ def check_pyodide_wheel(wheel: Path) -> None:
     """Both modules are WebAssembly side modules, and the whole is small."""
     with zipfile.ZipFile(wheel) as archive:
         for name in MODULES:
-            path = f"ruvector_attention/{name}.abi3.so"
+            path = f"ruvector_attention/{name}"
             if path not in archive.namelist():
                 raise ToolchainError(f"{wheel.name} has no {path}")
             start = archive.read(path)[:32]

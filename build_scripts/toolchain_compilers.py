@@ -96,7 +96,7 @@ def _debian_emscripten() -> dict[str, str]:
     node = shutil.which("node")
     if node is None:
         raise ToolchainError("Emscripten needs Node.js 18 or newer on PATH; none was found")
-    key = f"debian {EMSCRIPTEN_SUITE} 2 {node} {CACHE}"
+    key = f"debian {EMSCRIPTEN_SUITE} 3 {node} {CACHE}"
     if not is_current(prefix, key):
         mirror, release = debian_mirror()  # outside the piece: fails at once where there is no Debian
         message = f"fetching Emscripten 3.1.69 from Debian {EMSCRIPTEN_SUITE} into {prefix} (about 310 MB; the system stays as it is)"
@@ -107,7 +107,7 @@ def _debian_emscripten() -> dict[str, str]:
         **os.environ,
         "PATH": path,
         "EMCC": str(tools / "emcc"),
-        "EM_CONFIG": str(prefix / "config.py"),
+        "EM_CONFIG": str(tools / ".emscripten"),
         "EMSDK_PYTHON": sys.executable,
     }
 
@@ -229,7 +229,8 @@ def _write_wrappers(folder: Path, final: Path, node: str) -> None:
         _write_script(bin_folder / program.name, script)
     (folder / "usr/share/emscripten/node_modules").symlink_to("../nodejs")  # where Node looks for acorn
     settings = {"LLVM_ROOT": str(final / "bin"), "BINARYEN_ROOT": str(final), "NODE_JS": node, "FROZEN_CACHE": True}
-    (folder / "config.py").write_text("".join(f"{name} = {value!r}\n" for name, value in settings.items()))
+    # Emscripten finds this one by its place, also where a build passes no EM_CONFIG on
+    (folder / "usr/share/emscripten/.emscripten").write_text("".join(f"{name} = {value!r}\n" for name, value in settings.items()))
 
 
 def _write_script(path: Path, line: str) -> None:

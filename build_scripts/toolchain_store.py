@@ -51,7 +51,7 @@ def run(cmd: Sequence[str | Path], *, quiet: bool = False, **kw: Any) -> subproc
         raise ToolchainError(f"cannot run {line[0]!r}: {error.strerror or error}; is it installed?") from error
     if done.returncode != 0:
         shown = " ".join(line if len(line) < 12 else [*line[:10], "…", line[-1]])
-        tail = "\n".join((done.stdout or "").splitlines()[-40:]) if quiet else ""
+        tail = "\n".join((done.stdout or "").splitlines()[-60:]) if quiet else ""
         raise ToolchainError("\n".join(filter(None, [tail, f"failed with exit code {done.returncode}: {shown}"])))
     return done
 

@@ -15,8 +15,8 @@ enum {
 };
 
 /* queries transposed, scores, outputs transposed, and per query a maximum, a sum and a correction */
-#define RV_ATTENTION_SCRATCH(dim, dim_value) (RV_MAX_QUERIES * ((dim) + (dim_value) + RV_KEY_TILE + 8.0) + 64.0)
-#define RV_GEMM_SCRATCH (RV_GEMM_K * RV_MAX_PANEL + RV_MAX_PANEL * 16.0)
+#define RV_ATTENTION_SCRATCH(dim, dim_value) ((double)RV_MAX_QUERIES * ((dim) + (dim_value) + (double)RV_KEY_TILE + 8.0) + 64.0)
+#define RV_GEMM_SCRATCH ((double)(RV_GEMM_K * RV_MAX_PANEL + RV_MAX_PANEL * 16))
 
 typedef float rv_F32;
 typedef uint8_t rv_U8;
