@@ -4,6 +4,7 @@
 
 #include "kernels/attention.c"
 #include "kernels/gemm.c"
+#include "kernels/measure.c"
 #include "kernels/rows.c"
 
 /* Each kernel is a static function of its argument struct; here it meets the calling convention. */

@@ -1,0 +1,153 @@
+"""The kernels in NumPy, float64 inside: what each one means, the oracle of the tests, and the fallback without a binary.
+
+Same names, same flat arguments and same answers as the C kernels (``wasm_kernels/kernels.def``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Body = Callable[..., int]
+
+OK, NON_FINITE, BAD_ARGUMENT = 0, 1, 2
+QUERY_BLOCK = 192
+
+BODIES: dict[str, Body] = {}
+
+
+def body(function: Body) -> Body:
+    BODIES[function.__name__] = function
+    return function
+
+
+def strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
+    """A view of a contiguous array by strides in elements."""
+    flat = array.reshape(-1)
+    return np.lib.stride_tricks.as_strided(flat, shape, tuple(s * flat.itemsize for s in strides))
+
+
+def _scores(
+    query: Array, keys: Array, mask: Array | None, bias: Array | None, key_lengths: Array | None,
+    batch: int, heads: int, kv_heads: int, n_query: int, n_key: int, dim: int,
+    query_batch: int, query_head: int, query_row: int, key_batch: int, key_head: int, key_row: int,
+    mask_batch: int, mask_head: int, mask_row: int, mask_col: int,
+    bias_batch: int, bias_head: int, bias_row: int, bias_col: int, causal: int, scale: float,
+) -> Array:  # fmt: skip
+    """(batch, heads, n_query, n_key), -inf where forbidden."""
+    q = strided(query, (batch, heads, n_query, dim), (query_batch, query_head, query_row, 1)).astype(np.float64)
+    k = strided(keys, (batch, kv_heads, n_key, dim), (key_batch, key_head, key_row, 1)).astype(np.float64)
+    scores: Array = scale * (q @ np.repeat(k, heads // kv_heads, axis=1).swapaxes(-1, -2))
+    shape = (batch, heads, n_query, n_key)
+    if not np.isfinite(scores).all():
+        return np.full(shape, np.nan)
+    if bias is not None:
+        scores = scores + strided(bias, shape, (bias_batch, bias_head, bias_row, bias_col))
+    if mask is not None:
+        scores[~strided(mask, shape, (mask_batch, mask_head, mask_row, mask_col))] = -np.inf
+    columns = np.arange(n_key)
+    if causal:
+        scores[..., columns > np.arange(n_query)[:, None] + (n_key - n_query)] = -np.inf
+    if key_lengths is not None:
+        beyond = columns >= key_lengths.reshape(-1)[:batch, None]
+        scores = np.where(beyond[:, None, None, :], -np.inf, scores)
+    return scores
+
+
+def _softmax(scores: Array) -> tuple[Array, Array]:
+    """Weights and log-sum-exp along the last axis; a row of -inf gives zeros and -inf."""
+    top = scores.max(axis=-1, keepdims=True)
+    exponentials = np.exp(scores - np.where(np.isneginf(top), 0.0, top))
+    total = exponentials.sum(axis=-1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        lse = np.where(np.isneginf(top), 0.0, top) + np.log(total)
+    return exponentials / np.where(total == 0, 1.0, total), lse[..., 0]
+
+
+def _tasks(start: int, stop: int, n_query: int) -> list[tuple[int, slice]]:
+    """(head of the batch, its queries) for every task."""
+    blocks = -(-n_query // QUERY_BLOCK)
+    return [
+        (task // blocks, slice(task % blocks * QUERY_BLOCK, min(task % blocks * QUERY_BLOCK + QUERY_BLOCK, n_query)))
+        for task in range(start, stop)
+    ]
+
+
+@body
+def attention(
+    query: Array, keys: Array, mask: Array | None, bias: Array | None, key_lengths: Array | None,
+    values: Array, out: Array, lse: Array | None, *numbers: Any,
+) -> int:  # fmt: skip
+    """out = softmax(scale q kT + bias) v; lse = the log-sum-exp of the scores."""
+    *shared, start, stop, dim_value, value_batch, value_head, value_row, out_batch, out_head, out_row, scale = numbers
+    batch, heads, kv_heads, n_query, n_key = shared[:5]
+    weights, sums = _softmax(_scores(query, keys, mask, bias, key_lengths, *shared, scale))
+    v = strided(values, (batch, kv_heads, n_key, dim_value), (value_batch, value_head, value_row, 1))
+    v = np.repeat(v.astype(np.float64), heads // kv_heads, axis=1)
+    if key_lengths is not None:  # what lies behind is never read
+        unread = np.arange(n_key) >= key_lengths.reshape(-1)[:batch, None]
+        v = np.where(unread[:, None, :, None], 0.0, v)
+    result = weights @ v
+    target = strided(out, (batch, heads, n_query, dim_value), (out_batch, out_head, out_row, 1))
+    for item, rows in _tasks(start, stop, n_query):
+        target[item // heads, item % heads, rows] = result[item // heads, item % heads, rows]
+        if lse is not None:
+            lse.reshape(-1)[item * n_query :][rows] = sums[item // heads, item % heads, rows]
+    return OK if np.isfinite(result).all() else NON_FINITE
+
+
+@body
+def attention_weights(
+    query: Array, keys: Array, mask: Array | None, bias: Array | None, key_lengths: Array | None,
+    out: Array, *numbers: Any,
+) -> int:  # fmt: skip
+    """out (batch, heads, n_query, n_key) = softmax(scale q kT + bias)."""
+    *shared, start, stop, scale = numbers
+    batch, heads, _, n_query, n_key = shared[:5]
+    weights, _ = _softmax(_scores(query, keys, mask, bias, key_lengths, *shared, scale))
+    target = out.reshape(-1)[: weights.size].reshape(weights.shape)
+    for item, rows in _tasks(start, stop, n_query):
+        target[item // heads, item % heads, rows] = weights[item // heads, item % heads, rows]
+    return OK if np.isfinite(weights).all() else NON_FINITE
+
+
+@body
+def gemm(
+    a: Array, b: Array, bias: Array | None, out: Array,
+    m: int, n: int, k: int, a_row: int, a_col: int, b_row: int, b_col: int, start: int, stop: int,
+) -> int:  # fmt: skip
+    """out (m, n) = a (m, k) b (k, n) + bias (n)."""
+    left = strided(a, (m, k), (a_row, a_col))[start:stop].astype(np.float64)
+    product = left @ strided(b, (k, n), (b_row, b_col)).astype(np.float64)
+    strided(out, (m, n), (n, 1))[start:stop] = product if bias is None else product + bias.reshape(-1)[:n]
+    return OK
+
+
+@body
+def normalize_rows(x: Array, out: Array, rows: int, dim: int) -> int:
+    """out = x / |x|, row by row."""
+    wide = strided(x, (rows, dim), (dim, 1)).astype(np.float64)
+    length = np.sqrt((wide * wide).sum(axis=-1, keepdims=True))
+    strided(out, (rows, dim), (dim, 1))[:] = wide / np.where(length == 0, 1.0, length)
+    return OK
+
+
+@body
+def all_finite(x: Array, count: int) -> int:
+    """NON_FINITE if x holds NaN or infinity."""
+    return OK if np.isfinite(x.reshape(-1)[:count]).all() else NON_FINITE
+
+
+@body
+def peak(out: Array, rounds: int) -> int:
+    """Multiply-adds at the speed of NumPy: 4 096 lanes a round."""
+    factor, term = (np.float32(number) for number in out[:2])
+    lanes = np.ones(4096, np.float32)
+    for _ in range(rounds):
+        lanes = lanes * factor + term
+    out[:2] = lanes.sum(), lanes.size
+    return OK
