@@ -6,16 +6,15 @@ node/    onnxruntime-web, tfjs, the two ruvector packages: the JavaScript peers
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-BENCH = ROOT / ".cache" / "bench"
+from toolchain_store import CACHE, is_current, locked, mark_current, run, say
+
+BENCH = CACHE / "bench"
 
 PYTHON_PEERS = (
     "torch==2.13.0",
@@ -37,32 +36,31 @@ NODE_PEERS = {
 
 def python() -> Path:
     """The bench environment's Python, set up on first use."""
-    executable = BENCH / "venv" / "bin" / "python"
-    stamp = _stamp("venv", [sys.version, *PYTHON_PEERS])
-    if stamp.exists():
-        return executable
-    print("bench: setting up the Python peers (torch, onnxruntime, ...) in .cache/bench/venv", flush=True)
-    shutil.rmtree(BENCH / "venv", ignore_errors=True)
-    BENCH.mkdir(parents=True, exist_ok=True)
-    _run([sys.executable, "-m", "venv", str(BENCH / "venv")])
-    _run([str(executable), "-m", "pip", "install", "--quiet", "--progress-bar", "on", *PYTHON_PEERS])
-    stamp.touch()
+    folder = BENCH / "venv"
+    executable = folder / "bin" / "python"
+    key = "\n".join([sys.version, str(folder), *PYTHON_PEERS])
+    with locked("bench-venv"):
+        if not is_current(folder, key):
+            say("setting up the Python peers (torch, onnxruntime, ...) in .cache/bench/venv")
+            shutil.rmtree(folder, ignore_errors=True)
+            run([getattr(sys, "_base_executable", sys.executable), "-m", "venv", folder], quiet=True)
+            run([executable, "-m", "pip", "install", "-q", *PYTHON_PEERS], quiet=True)
+            mark_current(folder, key)
     return executable
 
 
 def node_project() -> Path:
     """The folder whose node_modules holds the JavaScript peers, set up on first use."""
     folder = BENCH / "node"
-    stamp = _stamp("node", [json.dumps(NODE_PEERS, sort_keys=True)])
-    if stamp.exists():
-        return folder
-    print("bench: setting up the JavaScript peers (onnxruntime-web, tfjs, ...) in .cache/bench/node", flush=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    manifest = {"private": True, "type": "module", "dependencies": NODE_PEERS}
-    (folder / "package.json").write_text(json.dumps(manifest, indent=2) + "\n")
-    _run(["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder)
-    stamp.touch()
+    manifest = json.dumps({"private": True, "type": "module", "dependencies": NODE_PEERS}, indent=2)
+    with locked("bench-node"):
+        if not is_current(folder, manifest):
+            say("setting up the JavaScript peers (onnxruntime-web, tfjs, ...) in .cache/bench/node")
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            (folder / "package.json").write_text(manifest + "\n")
+            run(["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"], quiet=True, cwd=folder)
+            mark_current(folder, manifest)
     return folder
 
 
@@ -71,15 +69,3 @@ def clean_environment(**extra: str) -> dict[str, str]:
     dropped = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "ATEN_CPU_CAPABILITY", "RUVECTOR_ATTENTION_BACKEND")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return kept | extra
-
-
-def _stamp(name: str, contents: list[str]) -> Path:
-    """A file whose existence says that set-up `name` was finished for exactly these contents."""
-    digest = hashlib.sha256("\n".join(contents).encode()).hexdigest()[:16]
-    return BENCH / f"{name}-{digest}.done"
-
-
-def _run(command: list[str], cwd: Path | None = None) -> None:
-    result = subprocess.run(command, cwd=cwd, check=False)
-    if result.returncode != 0:
-        raise SystemExit(f"bench: set-up failed with status {result.returncode}: {' '.join(command)}")

@@ -4,7 +4,7 @@ A request is a JSON object with `op`; the answer is one too. Arrays travel as ra
   prepare  engine, workload, folder, answer -> {} after writing the engine's answer to the file `answer`,
                                                or {unavailable: reason}
   time     engine, seconds                  -> {ms, calls}: one turn of a round, of about `seconds`
-  memory   engine                           -> {mbytes}: memory one call needs beyond in- and output
+  memory   engine, workload, folder         -> {mbytes}: what a first call needs beyond in- and output, or {unavailable}
   release  engine                           -> {}: forget the prepared call and its arrays
   peak                                      -> {gflops, gbytes, backend} or {unavailable: reason}
 """
@@ -15,6 +15,8 @@ import gc
 import math
 import os
 import time
+import tracemalloc
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -42,7 +44,7 @@ class Session:
             milliseconds, calls = turn(self._calls[message["engine"]], message["seconds"])
             return {"ms": milliseconds, "calls": calls}
         if message["op"] == "memory":
-            return {"mbytes": _peak_mbytes(self._calls[message["engine"]])}
+            return self._memory(message)
         if message["op"] == "release":
             self._calls.pop(message["engine"], None)
             gc.collect()
@@ -52,20 +54,31 @@ class Session:
         return {"error": f"unknown op {message['op']!r}"}
 
     def _prepare(self, message: Message) -> Message:
-        name, workload = message["engine"], from_description(message["workload"])
         try:
-            if name not in self._engines:
-                self._engines[name] = engines.load(name)
-            engine = self._engines[name]
-            call = engine.prepare(workload, _read(workload, message["folder"]))
+            engine, call = self._open(message)
             answer = engine.answer(call())
         except engines.Unavailable as reason:
             return {"unavailable": str(reason)}
-        except ImportError as error:
-            return {"unavailable": f"cannot be imported: {error}"}
         np.ascontiguousarray(answer, dtype="<f4").tofile(message["answer"])
-        self._calls[name] = call
+        self._calls[message["engine"]] = call
         return {}
+
+    def _memory(self, message: Message) -> Message:
+        try:
+            engine, call = self._open(message)
+            return {"mbytes": _peak_bytes(call, lambda result: engine.answer(result).nbytes) / 1e6}
+        except engines.Unavailable as reason:
+            return {"unavailable": str(reason)}
+
+    def _open(self, message: Message) -> tuple[engines.Engine, engines.Call]:
+        name, workload = message["engine"], from_description(message["workload"])
+        if name not in self._engines:
+            try:
+                self._engines[name] = engines.load(name)
+            except ImportError as error:
+                raise engines.Unavailable(f"cannot be imported: {error}") from error
+        engine = self._engines[name]
+        return engine, engine.prepare(workload, _read(workload, message["folder"]))
 
 
 def _read(workload: Workload, folder: str) -> engines.Arrays:
@@ -101,21 +114,30 @@ def turn(call: engines.Call, seconds: float) -> tuple[float, int]:
         gc.enable()
 
 
-def _peak_mbytes(call: engines.Call) -> float | None:
-    """Resident memory at its highest during one call, less before it and less the answer; None where unknown."""
+def _peak_bytes(call: engines.Call, answer_bytes: Callable[[Any], int]) -> int:
+    """The highest memory during one call, less that before it and less the answer.
+
+    Linux resets and reports a process's high-water mark. Elsewhere (Pyodide) tracemalloc sees what Python and NumPy
+    allocate, which is all there is: the kernels allocate nothing.
+    """
+    gc.collect()
     try:
+        before = _resident("VmRSS", reset=True)
+    except OSError:
+        tracemalloc.start()
+        result = call()
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest - answer_bytes(result)
+    result = call()
+    return _resident("VmHWM") - before - answer_bytes(result)
+
+
+def _resident(field: str, *, reset: bool = False) -> int:
+    """VmRSS (now) or VmHWM (highest since the last reset) of this process, in bytes."""
+    if reset:
         with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
             file.write("5")
-        before = _status("VmRSS")
-        result = call()
-        after = _status("VmHWM")
-    except OSError:
-        return None
-    parts = result if isinstance(result, (tuple, list)) else (result,)
-    return (after - before - sum(int(part.nbytes) for part in parts)) / 1e6
-
-
-def _status(field: str) -> int:
     with open("/proc/self/status", encoding="ascii") as file:
         line = next(line for line in file if line.startswith(field))
     return int(line.split()[1]) * 1024

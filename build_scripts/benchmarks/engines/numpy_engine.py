@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,11 +27,14 @@ class NumpyEngine:
         if workload.kind == "backward":
             raise Unavailable("NumPy has no gradients")
         if workload.kind == "layer":
-            return partial(_layer, workload, arrays, *_products(workload))
+            return partial(_layer, workload, arrays, *_products(workload)[:2])
         if workload.kind == "window":
             return partial(_banded, workload, arrays["q"], arrays["k"], arrays["v"])
         hidden = _future(workload.n_query) if workload.causal else None
-        scores, mix = _products(workload)
+        scores, mix, estimate = _products(workload)
+        limit = float(os.environ.get("BENCH_LIMIT", "60"))
+        if estimate > limit:
+            raise Unavailable(f"too slow to time: about {estimate:.0f} s a call")
         return partial(_attend, arrays["q"], arrays["k"], arrays["v"], scores, mix, hidden)
 
     def answer(self, result: Any) -> Array:
@@ -95,16 +99,19 @@ def _mix_einsum(weights: Array, v: Array) -> Array:
 _MATMUL: tuple[Product, Product] = (_scores_matmul, _mix_matmul)
 
 
-def _products(workload: Workload) -> tuple[Product, Product]:
-    """The faster spelling of each of the two products, found on at most 128 of the queries of one head."""
+def _products(workload: Workload) -> tuple[Product, Product, float]:
+    """The faster spelling of each of the two products, found on at most 128 of the queries of one head.
+
+    The third value estimates the seconds of both products over all queries and heads.
+    """
     rows = min(workload.n_query, 128)
     q = np.ones((rows, workload.dim), dtype=np.float32)
     k = np.ones((workload.n_key, workload.dim), dtype=np.float32)
     weights = np.ones((rows, workload.n_key), dtype=np.float32)
-    return (
-        min((_scores_matmul, _scores_einsum), key=lambda product: _seconds(product, q, k)),
-        min((_mix_matmul, _mix_einsum), key=lambda product: _seconds(product, weights, k)),
-    )
+    scores = {_seconds(product, q, k): product for product in (_scores_matmul, _scores_einsum)}
+    mixes = {_seconds(product, weights, k): product for product in (_mix_matmul, _mix_einsum)}
+    estimate = (min(scores) + min(mixes)) * workload.heads * workload.n_query / rows
+    return scores[min(scores)], mixes[min(mixes)], estimate
 
 
 def _seconds(product: Product, left: Array, right: Array) -> float:

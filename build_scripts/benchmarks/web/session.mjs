@@ -1,6 +1,6 @@
 // The worker's side of the conversation, in JavaScript: the same requests as session.py, in Node and in a browser.
 //
-// `host` is what differs between the two: read(path) -> ArrayBuffer, write(path, Float32Array), memory(call) -> MB or null,
+// `host` is what differs between the two: read(path) -> ArrayBuffer, write(path, Float32Array), memory(call, answer) -> MB or null,
 // peer(path) -> URL of a file of the peers' packages, require(name) (Node only), pyodide (options of loadPyodide).
 import { Unavailable, engines } from "./engines.mjs";
 import { openPyodide } from "./pyodide.mjs";
@@ -51,8 +51,8 @@ export class Session {
 
   async #memory(message) {
     try {
-      const { call } = await this.#open(message);
-      return { mbytes: await this.#host.memory(call) };
+      const { call, answer } = await this.#open(message);
+      return { mbytes: await this.#host.memory(call, answer) };
     } catch (error) {
       if (error instanceof Unavailable) return { unavailable: error.message };
       return { unavailable: `fails: ${String(error).slice(0, 120)}` };

@@ -1,0 +1,119 @@
+"""The run itself, in the peers' Python: bench.py has set everything up and says where in $BENCH_CONFIGURATION."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import options, report
+from .browser import BrowserWorker
+from .environment import BENCH
+from .lanes import HERE, Lane, Worker, node_worker, python_worker
+from .runner import Contestant, Runner, say
+from .workloads import select
+
+NATIVE_PEERS = ("numpy", "torch", "onnxruntime", "onnxruntime-attention")
+JAVASCRIPT = (
+    "ruvector-attention-js",
+    "onnxruntime-web",
+    "onnxruntime-web-attention",
+    "tfjs-wasm",
+    "@ruvector/attention",
+    "ruvector-attention-wasm",
+)
+
+
+def lanes(runtimes: list[str], configuration: dict[str, Any]) -> list[Lane]:
+    """Every process of a run. Threads and instruction sets get a process each: libraries read them once, at start."""
+    found = []
+    if "cpython" in runtimes:
+        peers = Path(configuration["peers_python"])
+        project = Path(configuration["project_python"]) if configuration["project_python"] else None
+        for threads in (1, 2):
+            if project:
+                found.append(Lane("cpython", ("ruvector-attention",), threads, python=project))
+            found.append(Lane("cpython", NATIVE_PEERS, threads, python=peers))
+        if project:
+            found.append(Lane("cpython", ("ruvector-attention",), isa="avx2", python=project))
+        found.append(Lane("cpython", ("torch",), isa="avx2", python=peers))
+    for runtime in ("node", "chromium"):
+        if runtime in runtimes and _has_browser(runtime, configuration):
+            native_too = runtime == "node"
+            engines = tuple(name for name in JAVASCRIPT if native_too or name != "@ruvector/attention")
+            found.append(Lane(runtime, engines))
+    for runtime in ("pyodide-node", "pyodide-chromium"):
+        if runtime in runtimes and configuration["pyodide"] and _has_browser(runtime, configuration):
+            found.append(Lane(runtime, ("ruvector-attention", "numpy")))
+    return found
+
+
+def _has_browser(runtime: str, configuration: dict[str, Any]) -> bool:
+    return not runtime.endswith("chromium") or bool(configuration["chromium"])
+
+
+def opener(configuration: dict[str, Any], pace: options.Pace) -> Any:
+    """How a lane's worker is started."""
+    logs = BENCH / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    javascript = {"peers": configuration.get("peers"), "page": str(BENCH.parents[1] / "web" / "dist")}
+    if configuration.get("pyodide"):
+        javascript["pyodide"] = {
+            "index": configuration["pyodide"],
+            "wheel": configuration["wheel"],
+            "sources": _sources(),
+            "limit": pace.limit,
+        }
+    file = BENCH / "javascript.json"
+    file.write_text(json.dumps(javascript))
+
+    def start(lane: Lane) -> Worker:
+        log = logs / f"{lane.runtime}-{lane.threads}{lane.isa}.log"
+        if lane.runtime == "cpython":
+            return python_worker(lane, BENCH / "models", log, pace.limit)
+        if lane.runtime.endswith("node"):
+            return node_worker(file, log)
+        roots = [BENCH, *(Path(javascript[name]) for name in ("page",))]
+        if configuration.get("pyodide"):
+            roots.append(Path(configuration["pyodide"]))
+            if configuration["wheel"]:
+                roots.append(Path(configuration["wheel"]).parent)
+        return BrowserWorker(Path(configuration["chromium"]), javascript, tuple(roots), log)
+
+    return start
+
+
+def _sources() -> dict[str, str]:
+    """The Python files that run inside Pyodide too, by their path under its sys.path."""
+    names = ["__init__", "session", "workloads", "rounds", "engines/__init__", "engines/numpy_engine", "engines/ours"]
+    return {f"benchmarks/{name}.py": (HERE / f"{name}.py").read_text() for name in names}
+
+
+def main() -> None:
+    chosen = options.parse(sys.argv[1:])
+    configuration = json.loads(Path(os.environ["BENCH_CONFIGURATION"]).read_text())
+    runner = Runner(lanes(chosen.runtimes, configuration), opener(configuration, chosen.pace), chosen.pace, BENCH)
+    everyone: list[Contestant] = []
+    try:
+        for workload in select(chosen.only, chosen.quick):
+            contestants = runner.run(workload)
+            everyone += contestants
+            print(report.table(workload, contestants, runner.peaks), flush=True)
+    finally:
+        runner.close()
+    print(report.peaks_line(runner.peaks))
+    for name, why in configuration["missing"].items():
+        print(f"without {name}: {why}")
+    found = report.records(everyone, runner.peaks)
+    if chosen.json:
+        report.write_json(found, chosen.json)
+        say(f"{len(found)} measurements in {chosen.json}")
+    if chosen.plot:
+        report.plot(found, chosen.plot)
+        say(f"plot in {chosen.plot}")
+
+
+if __name__ == "__main__":
+    main()

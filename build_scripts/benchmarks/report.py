@@ -1,0 +1,168 @@
+"""What the run says: the table, the JSON list and the plot, all from the same contestants."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from .lanes import Message
+from .rounds import ratio, share
+from .runner import Contestant
+from .workloads import Workload
+
+OURS = ("ruvector-attention", "ruvector-attention-js")
+Peaks = dict[tuple[str, str], Message]
+
+
+def is_ours(contestant: Contestant) -> bool:
+    return contestant.engine in OURS
+
+
+def ours_for(contestant: Contestant, everyone: list[Contestant]) -> Contestant | None:
+    """The entry of ours that a peer is compared with: same workload, threads and instruction set, nearest runtime.
+
+    A JavaScript engine is compared with our own JavaScript package, and without one with our package in Pyodide in the
+    same browser or Node.
+    """
+    runtime = contestant.lane.runtime
+    nearest = [(runtime, engine) for engine in OURS]
+    if runtime in ("node", "chromium"):
+        nearest = [(runtime, "ruvector-attention-js"), (f"pyodide-{runtime}", "ruvector-attention")]
+    for place, engine in nearest:
+        for other in everyone:
+            same = other.workload == contestant.workload and other.lane.threads == contestant.lane.threads
+            if same and other.lane.isa == contestant.lane.isa and (other.lane.runtime, other.engine) == (place, engine):
+                if other.samples:
+                    return other
+    return None
+
+
+def speedup(contestant: Contestant, everyone: list[Contestant]) -> float | None:
+    """How many times faster ours is than this peer, by rounds; None for ours and where there is nothing to compare."""
+    ours = None if is_ours(contestant) else ours_for(contestant, everyone)
+    return ratio(ours.samples, contestant.samples) if ours and contestant.samples else None
+
+
+def peak_of(contestant: Contestant, peaks: Peaks, figure: str) -> float | None:
+    """`gflops` or `gbytes` that this machine reaches in the contestant's runtime with its instruction set."""
+    lane = contestant.lane
+    runtime = f"pyodide-{lane.runtime}" if lane.runtime in ("node", "chromium") else lane.runtime
+    value = peaks.get((runtime, lane.isa), {}).get(figure)
+    return None if value is None else float(value) * lane.threads
+
+
+def table(workload: Workload, contestants: list[Contestant], peaks: Peaks) -> str:
+    """One workload's lines, by runtime and time; who was not timed comes last, with the reason."""
+    columns = "runtime           engine                       thr         ms  GFLOP/s  %peak    GB/s  %read  rel.error  ours is"
+    lines = ["", f"{workload.name}  ({workload.flops / 1e9:.4g} GFLOP, {workload.bytes_moved / 1e6:.3g} MB)", columns]
+    if workload.memory:
+        lines[-1] += "  extra MB"
+    timed = [contestant for contestant in contestants if contestant.samples and not contestant.reason]
+    for contestant in sorted(timed, key=lambda c: (c.lane.runtime, c.lane.threads, c.ms)):
+        lines.append(_line(contestant, contestants, peaks))
+    for contestant in contestants:
+        if contestant not in timed:
+            error = "" if contestant.error is None else f", relative error {contestant.error:.1e}"
+            lines.append(f"{contestant.lane.runtime:17} {contestant.label:27} {contestant.lane.threads:4}  {contestant.reason}{error}")
+    return "\n".join(lines)
+
+
+def _line(contestant: Contestant, everyone: list[Contestant], peaks: Peaks) -> str:
+    assert contestant.ms is not None and contestant.gflops is not None and contestant.error is not None
+    workload = contestant.workload
+    gbytes = workload.bytes_moved / contestant.ms / 1e6
+    faster = speedup(contestant, everyone)
+    cells = [
+        f"{contestant.lane.runtime:17} {contestant.label:27} {contestant.lane.threads:4}",
+        f"{contestant.ms:10.4g}" if contestant.ms < 1e4 else f"{contestant.ms:10.0f}",
+        f"{contestant.gflops:8.1f}",
+        _percent(share(contestant.gflops, peak_of(contestant, peaks, "gflops"))),
+        f"{gbytes:7.2f}",
+        _percent(share(gbytes, peak_of(contestant, peaks, "gbytes"))),
+        f"{contestant.error:10.1e}",
+        "       ·" if faster is None else f"{faster:7.2f}×",
+    ]
+    if workload.memory:
+        cells.append("        ·" if contestant.mbytes is None else f"{contestant.mbytes:9.1f}")
+    return " ".join(cells)
+
+
+def _percent(part: float | None) -> str:
+    return "     ·" if part is None else f"{100 * part:5.0f}%"
+
+
+def peaks_line(peaks: Peaks) -> str:
+    """The measured limits, one line a runtime and instruction set."""
+    lines = ["", "measured peaks of one thread (FMA natively, multiply and add in WebAssembly; reading a large array)"]
+    for (runtime, isa), found in peaks.items():
+        name = f"{runtime:17} {found.get('backend', isa or 'default'):20}"
+        if "gflops" in found:
+            lines.append(f"{name} {found['gflops']:8.1f} GFLOP/s {found['gbytes']:8.1f} GB/s")
+        else:
+            lines.append(f"{name} not known: {found.get('unavailable') or found.get('error')}")
+    return "\n".join(lines)
+
+
+def records(contestants: list[Contestant], peaks: Peaks) -> list[dict[str, Any]]:
+    """The measurements for `--json`. An engine that was wrong is listed without a time; one that cannot do it is not."""
+    found = []
+    for contestant in contestants:
+        if contestant.error is None:
+            continue
+        timed = contestant.gflops is not None and not contestant.reason
+        peak = peak_of(contestant, peaks, "gflops")
+        found.append(
+            {
+                "runtime": contestant.lane.runtime,
+                "engine": contestant.label,
+                "workload": contestant.workload.name,
+                "threads": contestant.lane.threads,
+                "ms": contestant.ms if timed else None,
+                "gflops": contestant.gflops if timed else None,
+                "peak_share": share(contestant.gflops, peak) if timed and contestant.gflops else None,
+                "max_rel_error": contestant.error if math.isfinite(contestant.error) else None,
+            }
+        )
+    return found
+
+
+def write_json(found: list[dict[str, Any]], file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def plot(found: list[dict[str, Any]], file: Path) -> None:
+    """GFLOP/s (log scale) of every engine with one thread: a panel a runtime, a group of bars a workload."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    shown = [record for record in found if record["ms"] is not None and record["threads"] == 1]
+    runtimes = list(dict.fromkeys(record["runtime"] for record in shown))
+    if not runtimes:
+        raise SystemExit("bench: nothing was timed, so there is nothing to plot")
+    workloads = list(dict.fromkeys(record["workload"] for record in shown))
+    engines = list(dict.fromkeys(record["engine"] for record in shown))
+    colours = {engine: pyplot.get_cmap("tab20")(index % 20) for index, engine in enumerate(engines)}
+    figure, axes = pyplot.subplots(
+        len(runtimes), 1, squeeze=False, sharex=True, figsize=(4 + 1.1 * len(workloads), 2.6 * len(runtimes))
+    )
+    for axis, runtime in zip(axes[:, 0], runtimes, strict=True):
+        here = [record for record in shown if record["runtime"] == runtime]
+        names = [engine for engine in engines if any(record["engine"] == engine for record in here)]
+        width = 0.8 / len(names)
+        for record in here:
+            place = workloads.index(record["workload"]) - 0.4 + width * (names.index(record["engine"]) + 0.5)
+            ours = record["engine"].startswith(OURS[0])
+            axis.bar(place, record["gflops"], width, color=colours[record["engine"]], edgecolor="black" if ours else "none")
+        handles = [pyplot.Rectangle((0, 0), 1, 1, color=colours[name]) for name in names]
+        axis.legend(handles, names, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        axis.set(yscale="log", ylabel="GFLOP/s", title=runtime)
+    axes[-1, 0].set_xticks(range(len(workloads)), workloads, rotation=30, ha="right")
+    figure.tight_layout()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=130)
+    pyplot.close(figure)

@@ -1,0 +1,186 @@
+"""The rounds: prepare and check every engine of a workload, then let each take its turn in every round."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from . import inputs, models
+from .lanes import Lane, LaneFailed, Message, Worker
+from .options import Pace
+from .rounds import gflops, order
+from .workloads import WORKLOADS, Workload
+
+# float32 products of a few thousand terms stay well below this; a wrong formula is far above it.
+TOLERANCE = 1e-4
+
+
+@dataclass
+class Contestant:
+    """One engine in one lane on one workload, and what came of it."""
+
+    workload: Workload
+    lane: Lane
+    engine: str
+    reason: str = ""
+    """Why it was not timed; empty when it was."""
+    error: float | None = None
+    samples: list[float] = field(default_factory=list)
+    """Milliseconds per call, one for each round it took part in (always the first ones)."""
+    spent: float = 0.0
+    mbytes: float | None = None
+
+    @property
+    def label(self) -> str:
+        return self.lane.label(self.engine)
+
+    @property
+    def ms(self) -> float | None:
+        return median(self.samples) if self.samples else None
+
+    @property
+    def gflops(self) -> float | None:
+        return gflops(self.workload.flops, self.ms) if self.ms else None
+
+
+Open = Callable[[Lane], Worker]
+
+
+class Runner:
+    """Runs workloads over lanes. `open_worker` starts the process of a lane; it is kept for all workloads."""
+
+    def __init__(self, lanes: list[Lane], open_worker: Open, pace: Pace, cache: Path) -> None:
+        self._lanes, self._open_worker, self._pace, self._cache = lanes, open_worker, pace, cache
+        self._workers: dict[Lane, Worker] = {}
+        self._ready: set[tuple[Lane, str]] = set()
+        self._scratch = tempfile.TemporaryDirectory(prefix="answers-", dir=cache)
+        self.peaks: dict[tuple[str, str], Message] = {}
+
+    def close(self) -> None:
+        for worker in self._workers.values():
+            worker.close()
+        self._scratch.cleanup()
+
+    def run(self, workload: Workload) -> list[Contestant]:
+        started = time.monotonic()
+        self._write(workload)
+        expected = inputs.reference(workload, self._cache / "references")
+        lanes = [lane for lane in self._lanes if lane.threads in workload.threads]
+        contestants = [Contestant(workload, lane, engine) for lane in lanes for engine in lane.engines]
+        for contestant in contestants:
+            self._prepare(contestant, expected)
+        self.measure_peaks()
+        for index in range(self._pace.rounds):
+            for contestant in order(contestants, index):
+                if not contestant.reason and contestant.spent < self._pace.cap:
+                    self._time(contestant)
+        for contestant in contestants:
+            if contestant.lane in self._workers:
+                self._ask(contestant, "release")
+        if workload.memory:
+            self._measure_memory(contestants)
+        say(f"{workload.name}: {time.monotonic() - started:.0f} s")
+        return contestants
+
+    def measure_peaks(self) -> None:
+        """The peak of each one-thread lane of our own, kept at its highest: another process may disturb one reading."""
+        for lane in self._lanes:
+            if "ruvector-attention" not in lane.engines or lane.threads != 1:
+                continue
+            try:
+                found = self._worker(lane).ask({"op": "peak", "engine": "", "runtime": lane.runtime}, 60)
+            except LaneFailed:
+                continue
+            kept = self.peaks.setdefault((lane.runtime, lane.isa), {})
+            for name, value in found.items():
+                kept[name] = max(value, kept[name]) if isinstance(value, float) and name in kept else value
+
+    def _worker(self, lane: Lane) -> Worker:
+        if lane not in self._workers:
+            self._workers[lane] = self._open_worker(lane)
+        return self._workers[lane]
+
+    def _ask(self, contestant: Contestant, op: str, workload: Workload | None = None, **more: object) -> Message:
+        """The reply, or {"error"}: a worker that dies is dropped, and its other engines are prepared anew when asked."""
+        message: Message = {
+            "op": op,
+            "engine": contestant.engine,
+            "runtime": contestant.lane.runtime,
+            "workload": (workload or contestant.workload).describe(),
+            "folder": str(self._cache / "inputs"),
+            "models": str(self._cache / "models"),
+            "answer": str(Path(self._scratch.name) / "answer.f32"),
+            "limit": self._pace.limit,
+            **more,
+        }
+        try:
+            return self._worker(contestant.lane).ask(message, timeout=60 + 6 * self._pace.limit)
+        except LaneFailed as error:
+            self._drop(contestant.lane)
+            return {"error": str(error)}
+
+    def _drop(self, lane: Lane) -> None:
+        self._ready = {ready for ready in self._ready if ready[0] != lane}
+        if worker := self._workers.pop(lane, None):
+            worker.close()
+
+    def _prepare(self, contestant: Contestant, expected: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
+        reply = self._ask(contestant, "prepare")
+        if "unavailable" in reply:
+            contestant.reason = f"unavailable: {reply['unavailable']}"
+        elif "error" in reply:
+            contestant.reason = f"failed: {reply['error']}"
+        else:
+            answer = np.fromfile(Path(self._scratch.name) / "answer.f32", dtype="<f4")
+            contestant.error = inputs.max_relative_error(answer, expected)
+            if not contestant.error <= TOLERANCE:
+                size = f", {answer.size} values for {expected.size}" if answer.size != expected.size else ""
+                contestant.reason = f"WRONG answer{size}: not timed"
+            self._ready.add((contestant.lane, contestant.engine))
+
+    def _time(self, contestant: Contestant) -> None:
+        if (contestant.lane, contestant.engine) not in self._ready and (reply := self._ask(contestant, "prepare")):
+            contestant.reason = f"failed: {reply}"
+            return
+        self._ready.add((contestant.lane, contestant.engine))
+        started = time.monotonic()
+        reply = self._ask(contestant, "time", seconds=self._pace.turn)
+        contestant.spent += time.monotonic() - started
+        if "ms" in reply:
+            contestant.samples.append(reply["ms"])
+        else:
+            contestant.reason = f"failed: {reply.get('error', reply)}"
+
+    def _measure_memory(self, contestants: list[Contestant]) -> None:
+        """Each engine in a fresh process, so that nothing kept from an earlier call hides what this one needs.
+
+        A small call comes first: what a library sets up once is not what a call costs.
+        """
+        small = next(workload for workload in WORKLOADS if workload.kind == "attention" and workload.flops > 1e8)
+        self._write(small)
+        for contestant in contestants:
+            if contestant.reason:
+                continue
+            self._drop(contestant.lane)
+            self._ask(contestant, "prepare", small)
+            reply = self._ask(contestant, "memory")
+            if reply.get("mbytes") is not None:
+                # Pages come and go by the hundred kilobytes: below zero is zero.
+                contestant.mbytes = max(0.0, reply["mbytes"])
+            elif "error" in reply:
+                say(f"memory of {contestant.label} on {contestant.workload.name}: {reply['error']}")
+
+    def _write(self, workload: Workload) -> None:
+        inputs.write(workload, self._cache / "inputs")
+        models.write(workload, self._cache / "models")
+
+
+def say(message: str) -> None:
+    print(f"· bench: {message}", file=sys.stderr, flush=True)
