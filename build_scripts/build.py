@@ -62,14 +62,14 @@ def build_pyodide_wheel(compiler: str = "auto") -> Path:
 
     compiler: `emscripten`, `zig`, or `auto`, which is Emscripten and, where none can be had, zig.
     """
-    scripts = [Path(__file__), ROOT / "build_scripts" / "toolchain_xbuildenv.py"]
+    scripts = [ROOT / "build_scripts" / name for name in ("build.py", "toolchain_xbuildenv.py", "zig.cmake")]
     sources = content_hash([*package_sources(), *scripts])
     folder = CACHE / "wheel-pyodide"
+    compiler, environment = _compiler(compiler)
     with locked("wheel-pyodide"):
         found = _wheels(native=False)
-        if found and any(is_current(folder, f"{sources} {name}") for name in _acceptable(compiler)):
+        if found and is_current(folder, f"{sources} {compiler}"):
             return found[0]
-        compiler, environment = _compiler(compiler)
         work = folder / "work"
         shutil.rmtree(folder, ignore_errors=True)
         work.mkdir(parents=True)
@@ -92,10 +92,6 @@ def build_pyodide_wheel(compiler: str = "auto") -> Path:
         mark_current(folder, f"{sources} {compiler}")
     say(f"{result.relative_to(ROOT)}: {result.stat().st_size / 1000:.0f} kB")
     return result
-
-
-def _acceptable(compiler: str) -> list[str]:
-    return ["emscripten", "zig"] if compiler == "auto" else [compiler]
 
 
 def _compiler(wanted: str) -> tuple[str, dict[str, str]]:
