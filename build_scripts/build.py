@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Build the wheels and the page.
 
-    python3 build_scripts/build.py native     # dist/ruvector_attention-*-<this system>.whl, also installed for the tests
-    python3 build_scripts/build.py pyodide    # dist/ruvector_attention-*-wasm32.whl
-    python3 build_scripts/build.py web        # web/dist
-    python3 build_scripts/build.py            # all three
+python3 build_scripts/build.py native     # dist/ruvector_attention-*.whl for this system, also installed for the tests
+python3 build_scripts/build.py pyodide    # dist/ruvector_attention-*-wasm32.whl
+python3 build_scripts/build.py web        # web/dist
+python3 build_scripts/build.py            # all three
 """
 
 from __future__ import annotations
@@ -12,12 +12,23 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
-from toolchain import CACHE, ROOT, ToolchainError, emscripten, emscripten_version, install_native, node_modules
-from toolchain import package_sources, run, say, venv, zig
+from toolchain import (
+    CACHE,
+    ROOT,
+    ToolchainError,
+    emscripten,
+    emscripten_version,
+    install_native,
+    node_modules,
+    package_sources,
+    run,
+    say,
+    venv,
+    zig,
+)
 from toolchain_store import content_hash, is_current, locked, mark_current
 from toolchain_xbuildenv import build_python, cross_build_environment, host_python, wasm_headers
 
@@ -40,14 +51,14 @@ def build_native() -> Path:
     folder = CACHE / "wheel-native"
     if is_current(folder, key) and (found := _wheels(native=True)):
         return found[0]
-    with locked("wheel-native"):
+    with locked("native"):  # the same build folder as install_native
         say("building the native wheel")
         python = venv()
         for old in _wheels(native=True):
             old.unlink()
         tools = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
-        options = ["-q", "--no-deps", "--no-build-isolation", "-C", f"build-dir={CACHE / 'native' / 'build'}", "-w", DIST]
-        run([python, "-m", "pip", "wheel", *options, ROOT], quiet=True, env=tools)
+        options = ["--no-deps", "--no-build-isolation", "-C", f"build-dir={CACHE / 'native' / 'build'}"]
+        run([python, "-m", "pip", "wheel", "-q", *options, "-w", DIST, ROOT], quiet=True, env=tools)
         folder.mkdir(parents=True, exist_ok=True)
         mark_current(folder, key)
     return _wheels(native=True)[0]
@@ -118,8 +129,9 @@ def _pyodide_build(host: Path, environment: dict[str, str], work: Path) -> Path:
         "SIDE_MODULE_LDFLAGS": "",
     }
     source = _copied_sources(work / "source")  # pyodide-build leaves a folder in the tree it builds
-    command = [python.parent / "pyodide", "build", source, "--outdir", work / "dist", "--no-isolation", "--exports", "pyinit"]
-    run([*command, *_settings(work / "build")], quiet=True, env=environment, cwd=source)
+    command = [python.parent / "pyodide", "build", source, "--outdir", work / "dist"]
+    options = ["--no-isolation", "--exports", "pyinit", *_settings(work / "build")]
+    run([*command, *options], quiet=True, env=environment, cwd=source)
     return _only_wheel(work / "dist")
 
 
@@ -151,8 +163,8 @@ def _cmake_build(compiler: str, environment: dict[str, str], work: Path) -> Path
     else:
         toolchain = Path(environment["EMCC"]).parent / "cmake/Modules/Platform/Emscripten.cmake"
     settings = [*_settings(work / "build"), f"-Ccmake.define.CMAKE_TOOLCHAIN_FILE={toolchain}"]
-    options = ["-q", "--no-deps", "--no-build-isolation", *settings, "-w", work / "dist"]
-    run([python, "-m", "pip", "wheel", *options, ROOT], quiet=True, env=environment)
+    options = ["--no-deps", "--no-build-isolation", *settings]
+    run([python, "-m", "pip", "wheel", "-q", *options, "-w", work / "dist", ROOT], quiet=True, env=environment)
     return _only_wheel(work / "dist")
 
 
@@ -195,7 +207,8 @@ def build_web() -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=["native", "pyodide", "web", "all"], default="all")
-    parser.add_argument("--compiler", choices=["auto", "emscripten", "zig"], default="auto", help="for the Pyodide wheel")
+    compilers = ["auto", "emscripten", "zig"]
+    parser.add_argument("--compiler", choices=compilers, default="auto", help="for the Pyodide wheel")
     arguments = parser.parse_args()
     if arguments.what in ("native", "all"):
         print(build_native())
@@ -206,4 +219,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

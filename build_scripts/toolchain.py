@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Everything that the project's scripts need, obtained once and kept in `.cache/`: nothing is installed by hand.
 
-    python3 build_scripts/toolchain.py                    # prepare everything, print where it is
-    python3 build_scripts/toolchain.py venv emscripten    # only these
+python3 build_scripts/toolchain.py                    # prepare everything, print where it is
+python3 build_scripts/toolchain.py venv emscripten    # only these
 """
 
 from __future__ import annotations
@@ -13,13 +13,25 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from toolchain_compilers import emscripten, emscripten_version, zig
 from toolchain_pyodide import VERSIONS as PYODIDE_VERSIONS
 from toolchain_pyodide import pyodide
-from toolchain_store import CACHE, ROOT, ToolchainError, build_requirements, content_hash, is_current, locked, mark_current
-from toolchain_store import pyproject, run, say
+from toolchain_store import (
+    CACHE,
+    ROOT,
+    ToolchainError,
+    build_requirements,
+    content_hash,
+    is_current,
+    locked,
+    mark_current,
+    pyproject,
+    run,
+    say,
+)
 
 __all__ = [
     "CACHE",
@@ -56,8 +68,6 @@ def development_requirements() -> list[str]:
 
 def venv() -> Path:
     """The Python of the project's own environment, with all that builds, tests and lints need."""
-    if sys.version_info < (3, 11):
-        raise ToolchainError(f"Python {sys.version.split()[0]} runs this script; at least 3.11 is needed")
     folder = CACHE / "venv"
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     requirements = development_requirements()
@@ -85,7 +95,7 @@ def _usable(python: Path) -> bool:
 def install_native(*, isolated: bool = False) -> None:
     """`pip install .` into that environment, unless the sources are those of the last time.
 
-    isolated: as a user's pip does it, fetching the build tools afresh; else with those of the environment, which is faster.
+    isolated: as a user's pip does it, fetching the build tools afresh; else with the environment's, which is faster.
     """
     python = venv()
     folder = CACHE / "native"
@@ -95,7 +105,8 @@ def install_native(*, isolated: bool = False) -> None:
             return
         say("compiling the kernels and installing the package")
         fast = [] if isolated else ["--no-build-isolation", "-C", f"build-dir={folder / 'build'}"]
-        run([python, "-m", "pip", "install", "-q", "--no-deps", "--force-reinstall", *fast, ROOT], quiet=True, env=_tools(python))
+        command = [python, "-m", "pip", "install", "-q", "--no-deps", "--force-reinstall", *fast, ROOT]
+        run(command, quiet=True, env=_tools(python))
         folder.mkdir(parents=True, exist_ok=True)
         mark_current(folder, key)
 
@@ -135,10 +146,10 @@ def _find_chromium() -> Path | None:
             return Path(named)
         raise ToolchainError(f"$CHROMIUM is {named!r}; expected the path of a browser")
     names = [shutil.which(name) for name in CHROMIUM_NAMES]
-    places = [Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")]
+    places = [Path(name) for name in names if name]
+    places += [Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")]
     places += sorted((CACHE / "browsers").glob("chromium-*/*/chrome*"))
-    found = [Path(name) for name in names if name] + [place for place in places if os.access(place, os.X_OK) and place.is_file()]
-    return found[0] if found else None
+    return next((place for place in places if place.is_file() and os.access(place, os.X_OK)), None)
 
 
 def node_modules() -> Path:
@@ -166,16 +177,17 @@ def main() -> None:
         "native": install_native,
         "emscripten": lambda: emscripten()["EMCC"],
         "zig": zig,
-        **{f"pyodide-{version}": lambda version=version: pyodide(version) for version in PYODIDE_VERSIONS},
+        **{f"pyodide-{version}": partial(pyodide, version) for version in PYODIDE_VERSIONS},
         "chromium": chromium,
         "node_modules": node_modules,
     }
     usual = [name for name in pieces if name != "zig"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("piece", nargs="*", metavar="PIECE", help=f"one of {', '.join(pieces)}; default: all but zig, the fallback")
+    known = ", ".join(pieces)
+    parser.add_argument("piece", nargs="*", metavar="PIECE", help=f"one of {known}; default: all but zig, the fallback")
     chosen = parser.parse_args().piece or usual
     if unknown := [name for name in chosen if name not in pieces]:
-        parser.error(f"unknown piece {unknown[0]!r}; expected one of {', '.join(pieces)}")
+        parser.error(f"unknown piece {unknown[0]!r}; expected one of {known}")
     for name in chosen:
         started = time.monotonic()
         place = pieces[name]()

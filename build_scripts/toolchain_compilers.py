@@ -1,4 +1,4 @@
-"""Compilers for WebAssembly: Emscripten (the machine's own, else Debian's in a private folder), and zig as the fallback."""
+"""Compilers for WebAssembly: Emscripten (the machine's own, else Debian's in a private folder), or else zig."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from toolchain_store import CACHE, Bar, ToolchainError, directory_size, is_current, mark_current, piece, pip_download, run, say
+from toolchain_store import (
+    CACHE,
+    Bar,
+    ToolchainError,
+    directory_size,
+    is_current,
+    mark_current,
+    piece,
+    pip_download,
+    run,
+    say,
+)
 
 OLDEST_EMSCRIPTEN = (3, 1, 58)  # Pyodide 0.27's own; Debian 12's 3.1.6 makes side modules that Pyodide refuses
 EMSCRIPTEN_SUITE = "trixie"  # carries Emscripten 3.1.69
@@ -22,8 +33,9 @@ EMSCRIPTEN_PACKAGES = ["emscripten", "binaryen", "node-acorn"]
 LIBC_PACKAGES = ["libc6", "libstdc++6", "libgcc-s1"]  # for binaryen only, which needs a newer libc than Debian 12's
 ZIG_VERSION = "0.17.1"
 
-# Of Emscripten's 1.9 GB, what no build here links: link-time-optimised, sanitizer, OpenGL and wasm-worker libraries, tests, documents.
-_UNUSED = ["*/lto/*", "*/lto-pic/*", "*/libGL*emu*", "*/libGL*full*", "*/libGL*webgl2*", "*asan*.a", "*lsan*.a", "*ubsan*.a", "*sanitizer*.a", "*-ww*.a"]
+# What no build here needs of its 1.9 GB: libraries for link-time optimisation, sanitizers, OpenGL, wasm workers
+_UNUSED = ["*/lto/*", "*/lto-pic/*", "*/libGL*emu*", "*/libGL*full*", "*/libGL*webgl2*", "*-ww*.a"]
+_UNUSED += ["*asan*.a", "*lsan*.a", "*ubsan*.a", "*sanitizer*.a"]
 _UNUSED += ["*/libwasmfs*", "*/libwebgpu*", "*/libemmalloc-*", "*/emscripten/test/*", "*/emscripten/docs/*"]
 _UNUSED += ["./usr/share/doc/*", "./usr/share/man/*", "*.js.map"]
 
@@ -64,7 +76,8 @@ def _installed_emscripten() -> dict[str, str] | None:
     if emcc is None or version is None:
         return None
     if tuple(map(int, version.split("."))) < OLDEST_EMSCRIPTEN:
-        say(f"{emcc} is Emscripten {version}; at least {'.'.join(map(str, OLDEST_EMSCRIPTEN))} is needed, so it is not used")
+        oldest = ".".join(map(str, OLDEST_EMSCRIPTEN))
+        say(f"{emcc} is Emscripten {version}; at least {oldest} is needed, so it is not used")
         return None
     emcc = shutil.which(emcc) or emcc
     return {**os.environ, "EMCC": emcc, "PATH": f"{Path(emcc).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -99,7 +112,9 @@ def _debian_emscripten() -> dict[str, str]:
     key = f"debian {EMSCRIPTEN_SUITE} 3 {node} {CACHE}"
     if not is_current(prefix, key):
         mirror, release = debian_mirror()  # outside the piece: fails at once where there is no Debian
-        message = f"fetching Emscripten 3.1.69 from Debian {EMSCRIPTEN_SUITE} into {prefix} (about 310 MB; the system stays as it is)"
+        message = (
+            f"fetching Emscripten from Debian {EMSCRIPTEN_SUITE} into {prefix} (310 MB; the system stays as it is)"
+        )
         piece(prefix, key, message, lambda folder: _unpack_debian_emscripten(folder, prefix, mirror, release, node))
     tools = prefix / "usr/share/emscripten"
     path = os.pathsep.join([str(tools), os.environ["PATH"], str(prefix / "bin")])
@@ -119,8 +134,8 @@ def debian_mirror(etc: Path = Path("/etc")) -> tuple[str, str]:
     if facts.get("ID") != "debian" or release not in {"bookworm", "trixie"} or shutil.which("apt-get") is None:
         system = facts.get("PRETTY_NAME", sys.platform)
         raise ToolchainError(
-            f"no emcc on PATH or in $EMCC, and this system ({system}) is not Debian 12 or 13, from whose archive one could be "
-            "fetched; install Emscripten 3.1.58 or newer (https://emscripten.org), or build with `--compiler zig`"
+            f"no emcc on PATH or in $EMCC, and this system ({system}) is not Debian 12 or 13, from which one could "
+            "be fetched; install Emscripten 3.1.58 or newer (https://emscripten.org), or build with `--compiler zig`"
         )
     files = [etc / "apt/sources.list", *sorted((etc / "apt/sources.list.d").glob("*"))]
     for file in files:
@@ -230,7 +245,8 @@ def _write_wrappers(folder: Path, final: Path, node: str) -> None:
     (folder / "usr/share/emscripten/node_modules").symlink_to("../nodejs")  # where Node looks for acorn
     settings = {"LLVM_ROOT": str(final / "bin"), "BINARYEN_ROOT": str(final), "NODE_JS": node, "FROZEN_CACHE": True}
     # Emscripten finds this one by its place, also where a build passes no EM_CONFIG on
-    (folder / "usr/share/emscripten/.emscripten").write_text("".join(f"{name} = {value!r}\n" for name, value in settings.items()))
+    config = "".join(f"{name} = {value!r}\n" for name, value in settings.items())
+    (folder / "usr/share/emscripten/.emscripten").write_text(config)
 
 
 def _write_script(path: Path, line: str) -> None:

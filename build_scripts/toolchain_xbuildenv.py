@@ -1,4 +1,4 @@
-"""What `pyodide build` needs to know of its target, put together from npm's `pyodide` package and this machine's Python."""
+"""What `pyodide build` must know of its target, put together from npm's `pyodide` and this machine's Python."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -64,8 +63,8 @@ def wasm_headers() -> Path:
     key = f"{host} {content_hash([Path(__file__)])}"
 
     def build(folder: Path) -> None:
-        paths = _ask(host, "import sysconfig; print(sysconfig.get_path('include'), sysconfig.get_config_h_filename(), sep='\\n')")
-        include, config = paths.splitlines()
+        include = _ask(host, "import sysconfig; print(sysconfig.get_path('include'))")
+        config = _ask(host, "import sysconfig; print(sysconfig.get_config_h_filename())")
         shutil.copytree(include, folder, dirs_exist_ok=True, symlinks=False)
         (folder / "pyconfig.h").write_text(pyconfig(Path(config).read_text(), sysconfig_variables(pyodide(TARGET))))
 
@@ -103,7 +102,7 @@ def pyconfig(host: str, variables: dict[str, Any]) -> str:
 
 
 def cross_build_environment(python: Path) -> Path:
-    """The folder for `pyodide build --xbuildenv-path`, installed by `pyodide xbuildenv install` from a local archive."""
+    """The folder for `pyodide build --xbuildenv-path`, as `pyodide xbuildenv install` makes it of a local archive."""
     distribution, headers = pyodide(TARGET), wasm_headers()
     version = _ask(python, "import platform; print(platform.python_version())")
     folder = CACHE / "xbuildenv"
@@ -162,6 +161,7 @@ def _archive(distribution: Path, headers: Path, version: str) -> Path:
 
 
 def _install(python: Path, folder: Path, archive: Path) -> None:
-    command = [python.parent / "pyodide", "xbuildenv", "install", "--path", folder, "--url", archive.as_uri()]
-    run(command, quiet=True, env={**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"})
+    environment = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
+    command = [python.parent / "pyodide", "xbuildenv", "install"]
+    run([*command, "--path", folder, "--url", archive.as_uri()], quiet=True, env=environment)
     archive.unlink()
