@@ -3,7 +3,7 @@
 
 python3 build_scripts/build.py native     # dist/ruvector_attention-*.whl for this system, also installed for the tests
 python3 build_scripts/build.py pyodide    # dist/ruvector_attention-*-wasm32.whl
-python3 build_scripts/build.py web        # web/dist
+python3 build_scripts/build.py web        # web/dist, with the Pyodide wheel in it
 python3 build_scripts/build.py            # all three
 """
 
@@ -24,6 +24,7 @@ from toolchain import (
     install_native,
     node_modules,
     package_sources,
+    pyodide,
     run,
     say,
     venv,
@@ -40,6 +41,7 @@ PLATFORMS = [
     "pyemscripten_2025_0_wasm32",
     "pyemscripten_2026_0_wasm32",
 ]
+PAGE_PYODIDE = "314.0.7"
 WHEEL_LIMIT = 300_000
 MODULES = ["_kernels.abi3.so", "_kernels_relaxed.wasm"]
 
@@ -197,10 +199,12 @@ def check_pyodide_wheel(wheel: Path) -> None:
 
 
 def build_web() -> Path:
-    """web/dist: the npm package and the page."""
+    """web/dist: the npm package, and the page with Pyodide and the wheel beside it: it loads nothing from outside."""
     node_modules()
-    say("building the page and the npm package")
-    run(["npm", "run", "--silent", "build"], quiet=True, cwd=ROOT / "web")
+    inputs = ["--pyodide", pyodide(PAGE_PYODIDE), "--wheel", build_pyodide_wheel()]
+    with locked("web"):
+        say("building the page and the npm package")
+        run(["node", "build.mjs", *inputs], quiet=True, cwd=ROOT / "web")
     return ROOT / "web" / "dist"
 
 

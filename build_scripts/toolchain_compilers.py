@@ -18,6 +18,7 @@ from toolchain_store import (
     ToolchainError,
     directory_size,
     is_current,
+    locked,
     mark_current,
     piece,
     pip_download,
@@ -87,9 +88,17 @@ def _smoke_tested(environment: dict[str, str]) -> dict[str, str]:
     """Compile a SIMD128 module and run it in Node, once for each compiler."""
     folder = CACHE / "smoke"
     key = f"{environment['EMCC']} {emscripten_version(environment)}"
-    if is_current(folder, key):
-        return environment
-    folder.mkdir(parents=True, exist_ok=True)
+    with locked("smoke"):
+        if not is_current(folder, key):
+            folder.mkdir(parents=True, exist_ok=True)
+            _smoke_test(environment, folder)
+            mark_current(folder, key)
+            version = emscripten_version(environment)
+            say(f"Emscripten {version} compiles SIMD128 that runs in Node: {environment['EMCC']}")
+    return environment
+
+
+def _smoke_test(environment: dict[str, str], folder: Path) -> None:
     source, module = folder / "smoke.c", folder / "smoke.wasm"
     source.write_text(_SMOKE_SOURCE)
     flags = ["-O2", "-msimd128", "--no-entry", "-sEXPORTED_FUNCTIONS=_sum_of_squares"]
@@ -99,9 +108,6 @@ def _smoke_tested(environment: dict[str, str]) -> dict[str, str]:
         "({instance}) => process.exit(instance.exports.sum_of_squares() === 30 ? 0 : 1))"
     )
     run(["node", "-e", script, module], quiet=True)
-    mark_current(folder, key)
-    say(f"Emscripten {emscripten_version(environment)} compiles SIMD128 that runs in Node: {environment['EMCC']}")
-    return environment
 
 
 def _debian_emscripten() -> dict[str, str]:
