@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -72,7 +73,7 @@ def venv() -> Path:
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     requirements = development_requirements()
     base = getattr(sys, "_base_executable", sys.executable)
-    key = "\n".join([base, str(folder), *requirements])
+    key = "\n".join([str(folder), *requirements])
     if is_current(folder, key):
         return python
     with locked("venv"):  # made in place: a venv cannot be moved
@@ -89,7 +90,8 @@ def venv() -> Path:
 
 
 def _usable(python: Path) -> bool:
-    return python.exists() and os.access(python, os.X_OK) and (CACHE / "venv" / "pyvenv.cfg").exists()
+    # an interrupted creation leaves a Python without pip; an upgraded system one leaves a link to nothing
+    return python.exists() and subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode == 0
 
 
 def install_native(*, isolated: bool = False) -> None:
