@@ -68,8 +68,8 @@ def require_finite_addend(name: str, addend: Float32Array) -> None:
 
 def _refuse(name: str, array: Float32Array, bad: npt.NDArray[np.bool_], expected: str) -> None:
     index = np.unravel_index(int(np.argmax(bad)), array.shape)
-    where = ", ".join(str(int(i)) for i in index)
-    raise NumericalInstabilityError(f"{name}[{where}] is {array[index]}; expected {expected}")
+    where = tuple(int(i) for i in index)
+    raise NumericalInstabilityError(f"{name} holds {array[index]} at index {where}; expected {expected}")
 
 
 def _described(array: npt.NDArray[Any]) -> str:

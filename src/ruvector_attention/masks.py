@@ -34,7 +34,7 @@ def prepare_mask(mask: ArrayLike, scores: ScoreShape, *, check_finite: bool = Tr
     Raises: UnsupportedError, EmptyInputError, DimensionMismatchError, NumericalInstabilityError.
 
     >>> prepare_mask([True, False], ScoreShape((), n_query=3, n_key=2)).shape
-    (2,)
+    (1, 2)
     """
     array = as_array("mask", mask)
     if array.dtype == np.bool_:
@@ -79,7 +79,7 @@ def _fitted(name: str, array: AnyMask, scores: ScoreShape) -> AnyMask:
             expected=target,
             actual=shape,
         )
-    return array
+    return array if array.ndim > 1 else array[None, :]
 
 
 def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:

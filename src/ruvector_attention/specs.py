@@ -7,18 +7,20 @@ has one size, whichever argument or setting brought it first, and the error for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .arrays import FLOAT32, ArrayLike, Float32Array, as_float32
+from .arrays import FLOAT32, ArrayLike, Float32Array, as_float32, require_finite
 from .errors import (
     DimensionMismatchError,
     EmptyInputError,
     InputTooLargeError,
     InvalidConfigError,
+    NumericalInstabilityError,
 )
 
 LEADING = "..."
@@ -62,8 +64,9 @@ OUTPUT = TensorSpec("output", "... n_query dim_value")
 
 @dataclass(frozen=True)
 class Binding:
-    """The arrays of one call, in the order of the specs, and the sizes of its axes."""
+    """The arrays of one call, in the order in which they were bound, and the sizes of its axes."""
 
+    names: tuple[str, ...]
     arrays: tuple[Float32Array, ...]
     sizes: Mapping[str, int]
     lead: tuple[int, ...]
@@ -72,6 +75,19 @@ class Binding:
     def restore(self, output: Float32Array, axis: int = -2) -> Float32Array:
         """Drop the row axis again that a bare vector was given."""
         return output.squeeze(axis) if self.is_vector else output
+
+    @contextmanager
+    def blaming_inputs(self) -> Iterator[None]:
+        """Where the engine meets NaN or infinity, name the input that brought it, at the index the caller knows.
+
+        The engine sees projected arrays, in which one bad number has become a row of them.
+        """
+        try:
+            yield
+        except NumericalInstabilityError:
+            for name, array in zip(self.names, self.arrays, strict=True):
+                require_finite(name, array[0] if self.is_vector and name == self.names[0] else array)
+            raise
 
 
 @dataclass(frozen=True)
@@ -121,7 +137,8 @@ class Signature:
                 ) from None
             lead_source = lead_source + (" and " if lead_source else "") + f"{name} {shape}"
             arrays.append(array)
-        return Binding(tuple(arrays), {axis: entry.size for axis, entry in sizes.items()}, lead, is_vector)
+        bound = {axis: entry.size for axis, entry in sizes.items()}
+        return Binding(tuple(inputs), tuple(arrays), bound, lead, is_vector)
 
     def _bind_axes(
         self,

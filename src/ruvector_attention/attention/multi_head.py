@@ -154,32 +154,34 @@ class HeadedAttention(SoftmaxAttention):
 
     def _head_options(self, binding: Binding, **options: Any) -> dict[str, Any]:
         heads = self.config.num_heads
-        return {
-            **self._score_options(binding, num_heads=heads, **options),
-            "num_heads": heads,
-            "num_kv_heads": self.config.kv_heads,
-        }
+        score_options = self._score_options(binding, num_heads=heads, **options)
+        if heads == 1:  # for the engine a single head has no axis
+            score_options |= {
+                name: _of_head(score_options[name], 0) for name in ("mask", "bias") if name in score_options
+            }
+        return {**score_options, "num_heads": heads, "num_kv_heads": self.config.kv_heads}
 
     def _output(self, binding: Binding, training: bool, **options: Any) -> Float32Array:
         query, keys, values = binding.arrays
-        attended = self._attend(
-            self._projected("query", query),
-            self._projected("keys", keys),
-            self._projected("values", values),
-            self._head_options(binding, **options),
-            training,
-        )
+        head_options = self._head_options(binding, **options)
+        with binding.blaming_inputs():
+            attended = self._attend(
+                self._projected("query", query),
+                self._projected("keys", keys),
+                self._projected("values", values),
+                head_options,
+                training,
+            )
         return binding.restore(self._projected("output", attended))
 
     def _weights(self, binding: Binding, **options: Any) -> Float32Array:
         query, keys = binding.arrays
-        weights = engine.weights(
-            self._projected("query", query),
-            self._projected("keys", keys),
-            scale=self._scale,
-            **self._head_options(binding, **options),
-        )
-        return binding.restore(weights)
+        head_options = self._head_options(binding, **options)
+        with binding.blaming_inputs():
+            weights = engine.weights(
+                self._projected("query", query), self._projected("keys", keys), scale=self._scale, **head_options
+            )
+        return binding.restore(weights[..., None, :, :] if self.num_heads == 1 else weights)
 
     def _one_head(self, head: int, binding: Binding, **options: Any) -> Float32Array:
         """The output of one head, (..., n_query, head_dim), before the map out; only that head is computed."""
@@ -197,13 +199,14 @@ class HeadedAttention(SoftmaxAttention):
             if name in score_options:
                 score_options[name] = _of_head(score_options[name], head)
         query, keys, values = binding.arrays
-        attended = self._attend(
-            self._projected("query", query, own),
-            self._projected("keys", keys, shared),
-            self._projected("values", values, shared),
-            score_options,
-            training=False,
-        )
+        with binding.blaming_inputs():
+            attended = self._attend(
+                self._projected("query", query, own),
+                self._projected("keys", keys, shared),
+                self._projected("values", values, shared),
+                score_options,
+                training=False,
+            )
         return binding.restore(attended)
 
 

@@ -59,7 +59,9 @@ class SoftmaxAttention(Attention):
         weights = self._dropped(engine.weights(query, keys, scale=self._scale, **score_options))
         if score_options["check_finite"]:
             require_finite("values", values)
-        return _weighted_sum(weights, values, score_options.get("num_kv_heads"))
+        if score_options.get("num_heads", 1) == 1:
+            return weights @ values
+        return _weighted_sum(weights, values, score_options["num_kv_heads"])
 
     def _dropped(self, weights: Float32Array) -> Float32Array:
         """Inverted dropout: a weight is dropped with probability p, and what stays is scaled by 1 / (1 - p)."""
@@ -91,10 +93,8 @@ class SoftmaxAttention(Attention):
         return options
 
 
-def _weighted_sum(weights: Float32Array, values: Float32Array, num_kv_heads: int | None) -> Float32Array:
-    """weights ([..., heads,] n_query, n_key) times values (..., n_key, kv_heads * channels), heads side by side."""
-    if num_kv_heads is None:
-        return weights @ values
+def _weighted_sum(weights: Float32Array, values: Float32Array, num_kv_heads: int) -> Float32Array:
+    """weights (..., heads, n_query, n_key) times values (..., n_key, kv_heads * channels), heads side by side."""
     num_heads, n_query, _ = weights.shape[-3:]
     grouped = values.reshape(*values.shape[:-1], num_kv_heads, -1).swapaxes(-3, -2)
     output = weights @ np.repeat(grouped, num_heads // num_kv_heads, axis=-3)
@@ -160,7 +160,8 @@ class ScaledDotProductAttention(SoftmaxAttention):
         binding = self.bind(query=query, keys=keys, values=values)
         options = self._score_options(binding, mask=mask, bias=bias, causal=causal, check_finite=check_finite)
         query, keys, values = binding.arrays
-        return binding.restore(self._attend(query, keys, values, options, training))
+        with binding.blaming_inputs():
+            return binding.restore(self._attend(query, keys, values, options, training))
 
     def attention_weights(
         self,
@@ -180,4 +181,5 @@ class ScaledDotProductAttention(SoftmaxAttention):
         binding = self.bind(query=query, keys=keys)
         options = self._score_options(binding, mask=mask, bias=bias, causal=causal, check_finite=check_finite)
         query, keys = binding.arrays
-        return binding.restore(engine.weights(query, keys, scale=self._scale, **options))
+        with binding.blaming_inputs():
+            return binding.restore(engine.weights(query, keys, scale=self._scale, **options))

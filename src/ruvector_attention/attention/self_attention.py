@@ -77,7 +77,7 @@ class SelfAttention(HeadedAttention):
         """The weights of every head, (..., num_heads, n_key, n_key)."""
         binding = self._bind_self(query)
         return self._weights(
-            replace(binding, arrays=binding.arrays[:2]),
+            replace(binding, names=binding.names[:2], arrays=binding.arrays[:2]),
             mask=mask,
             bias=bias,
             causal=causal,
@@ -109,4 +109,4 @@ class SelfAttention(HeadedAttention):
         binding = self.bind(query=query)
         sequence = binding.arrays[0]
         sizes = {**binding.sizes, "n_query": binding.sizes["n_key"]}
-        return replace(binding, arrays=(sequence, sequence, sequence), sizes=sizes)
+        return replace(binding, names=binding.names * 3, arrays=(sequence, sequence, sequence), sizes=sizes)
