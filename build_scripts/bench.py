@@ -21,7 +21,10 @@ from benchmarks import options, setup
 def main() -> None:
     chosen = options.parse(sys.argv[1:])
     python, configuration = setup.prepare(chosen.runtimes)
-    variables = {"BENCH_CONFIGURATION": str(setup.write(configuration)), "PYTHONPATH": str(Path(__file__).resolve().parent)}
+    variables = {
+        "BENCH_CONFIGURATION": str(setup.write(configuration)),
+        "PYTHONPATH": str(Path(__file__).resolve().parent),
+    }
     os.execve(python, [str(python), "-m", "benchmarks", *sys.argv[1:]], {**os.environ, **variables})
 
 

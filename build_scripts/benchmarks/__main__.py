@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import options, report
+from toolchain_store import ROOT
+
+from . import options, report, targets
 from .browser import BrowserWorker
 from .environment import BENCH
 from .lanes import HERE, Lane, Worker, node_worker, python_worker
@@ -17,6 +19,7 @@ from .workloads import select
 
 NATIVE_PEERS = ("numpy", "torch", "onnxruntime", "onnxruntime-attention")
 JAVASCRIPT = (
+    "ruvector-attention-js-wasm",
     "ruvector-attention-js",
     "onnxruntime-web",
     "onnxruntime-web-attention",
@@ -38,7 +41,7 @@ def lanes(runtimes: list[str], configuration: dict[str, Any]) -> list[Lane]:
             found.append(Lane("cpython", NATIVE_PEERS, threads, python=peers))
         if project:
             found.append(Lane("cpython", ("ruvector-attention",), isa="avx2", python=project))
-        found.append(Lane("cpython", ("torch",), isa="avx2", python=peers))
+        found += [Lane("cpython", ("torch",), isa=isa, python=peers) for isa in ("avx2", "avx2-aten")]
     for runtime in ("node", "chromium"):
         if runtime in runtimes and _has_browser(runtime, configuration):
             native_too = runtime == "node"
@@ -58,7 +61,7 @@ def opener(configuration: dict[str, Any], pace: options.Pace) -> Any:
     """How a lane's worker is started."""
     logs = BENCH / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    javascript = {"peers": configuration.get("peers"), "page": str(BENCH.parents[1] / "web" / "dist")}
+    javascript = {"peers": configuration.get("peers"), "library": configuration.get("library")}
     if configuration.get("pyodide"):
         javascript["pyodide"] = {
             "index": configuration["pyodide"],
@@ -75,7 +78,9 @@ def opener(configuration: dict[str, Any], pace: options.Pace) -> Any:
             return python_worker(lane, BENCH / "models", log, pace.limit)
         if lane.runtime.endswith("node"):
             return node_worker(file, log)
-        roots = [BENCH, *(Path(javascript[name]) for name in ("page",))]
+        roots = [BENCH]
+        if configuration.get("library"):
+            roots.append(Path(configuration["library"]))
         if configuration.get("pyodide"):
             roots.append(Path(configuration["pyodide"]))
             if configuration["wheel"]:
@@ -91,19 +96,45 @@ def _sources() -> dict[str, str]:
     return {f"benchmarks/{name}.py": (HERE / f"{name}.py").read_text() for name in names}
 
 
+def overheads(runner: Runner) -> dict[str, Any]:
+    """The price of a call in every runtime that our own Python package runs in."""
+    found = {}
+    for lane in runner.lanes:
+        if "ruvector-attention" in lane.engines and lane.threads == 1 and not lane.isa:
+            found[lane.runtime] = runner.request(lane, "overhead")
+            reply = found[lane.runtime]
+            if "call_us" in reply:
+                whole, beyond = reply["call_us"], reply["overhead_us"]
+                say(f"{lane.runtime}: a call 1×100×64 takes {whole:.2f} µs, {beyond:.2f} beyond the arithmetic")
+    return found
+
+
+def wheel_sizes() -> dict[str, float]:
+    """kB of the wheels in dist/, by kind."""
+    wheels = (ROOT / "dist").glob("ruvector_attention-*.whl")
+    return {"pyodide" if "wasm32" in wheel.name else "native": wheel.stat().st_size / 1000 for wheel in wheels}
+
+
 def main() -> None:
     chosen = options.parse(sys.argv[1:])
     configuration = json.loads(Path(os.environ["BENCH_CONFIGURATION"]).read_text())
     runner = Runner(lanes(chosen.runtimes, configuration), opener(configuration, chosen.pace), chosen.pace, BENCH)
     everyone: list[Contestant] = []
+    reach = chosen.suite == "reach"
+    calls: dict[str, Any] = {}
     try:
-        for workload in select(chosen.only, chosen.quick):
+        only = [*chosen.only, *targets.FIRST_WORKLOADS] if reach else chosen.only
+        for workload in select(only, chosen.quick):
             contestants = runner.run(workload)
             everyone += contestants
             print(report.table(workload, contestants, runner.peaks), flush=True)
+        if reach:
+            calls = overheads(runner)
     finally:
         runner.close()
     print(report.peaks_line(runner.peaks))
+    measured = targets.Measured(everyone, runner.peaks, calls, wheel_sizes() if reach else {})
+    print(targets.table(targets.FIRST if reach else targets.ENGINE, measured))
     for name, why in configuration["missing"].items():
         print(f"without {name}: {why}")
     found = report.records(everyone, runner.peaks)

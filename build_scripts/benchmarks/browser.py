@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from .environment import clean_environment
-from .lanes import HERE, LaneFailed, Message
+from .lanes import HERE, LaneError, Message
 
 FLAGS = (
     "--headless=new",
@@ -61,7 +61,7 @@ class BrowserWorker:
             ended = self._process.poll()
             self.close()
             why = f"no answer within {timeout:.0f} s" if ended is None else f"the browser ended with status {ended}"
-            raise LaneFailed(why) from error
+            raise LaneError(why) from error
         reply: Message = json.loads(line)
         return reply
 
@@ -80,12 +80,17 @@ class BrowserWorker:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """GET a file under one of the roots by its path; GET /next waits for a request; POST a reply or an answer's bytes."""
+    """GET a file under a root by its path; GET /next waits for a request; POST a reply or an answer's bytes."""
 
     protocol_version = "HTTP/1.1"
 
     def __init__(
-        self, requests: queue.Queue[str], replies: queue.Queue[str], configuration: str, roots: tuple[Path, ...], *args: Any
+        self,
+        requests: queue.Queue[str],
+        replies: queue.Queue[str],
+        configuration: str,
+        roots: tuple[Path, ...],
+        *args: Any,
     ) -> None:
         self._requests, self._replies, self._configuration, self._roots = requests, replies, configuration, roots
         super().__init__(*args)

@@ -1,4 +1,4 @@
-"""The peers' own environment in `.cache/bench`, apart from the project's: they must never leak into what the project needs.
+"""The peers' own environment in `.cache/bench`: nothing of theirs may leak into what the project needs.
 
 venv/    torch, onnxruntime, NumPy, matplotlib: the native peers, and the process that drives the benchmark
 node/    onnxruntime-web, tfjs, the two ruvector packages: the JavaScript peers

@@ -1,7 +1,7 @@
 """Seeded inputs and their float64 answers, as raw little-endian files that every language can read.
 
 Input `i` of a workload is drawn from NumPy's `default_rng((SEED, i))`: standard normal float32, weights of projections
-divided by sqrt(fan in). They are made once, in this process, and shipped as files: identical everywhere by construction.
+divided by sqrt(fan in). They are made once, in this process, and shipped as files, so identical everywhere.
 """
 
 from __future__ import annotations

@@ -19,26 +19,34 @@ Message = dict[str, Any]
 HERE = Path(__file__).resolve().parent
 
 
-class LaneFailed(Exception):
+class LaneError(Exception):
     """The worker died, or did not answer in time; the message says which."""
 
 
 class Worker(Protocol):
     def ask(self, message: Message, timeout: float) -> Message:
-        """The reply to `message`. Raises LaneFailed, after which the worker is gone."""
+        """The reply to `message`. Raises LaneError, after which the worker is gone."""
 
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
 class Lane:
-    """Which engines run where. `isa` limits an engine to an instruction set and shows in its label."""
+    """Which engines run where. `isa` limits an engine to an instruction set and shows in its label.
+
+    avx2       everything in the process, torch's matrix products by MKL and oneDNN included
+    avx2-aten  torch as ATEN_CPU_CAPABILITY=avx2 leaves it: ATen's own kernels are limited, MKL still runs AVX-512
+    """
 
     runtime: str
     engines: tuple[str, ...]
     threads: int = 1
     isa: str = ""
     python: Path | None = None
+
+    @property
+    def limits(self) -> tuple[int, str]:
+        return self.threads, self.isa
 
     def label(self, engine: str) -> str:
         return f"{engine}@{self.isa}" if self.isa else engine
@@ -71,11 +79,11 @@ class ProcessWorker:
         except (BrokenPipeError, queue.Empty) as error:
             self.close()
             if isinstance(error, queue.Empty):
-                raise LaneFailed(f"no answer within {timeout:.0f} s") from error
+                raise LaneError(f"no answer within {timeout:.0f} s") from error
             line = ""
         if not line:
             self.close()
-            raise LaneFailed(f"the worker ended with status {self._process.wait()} (see {self._log})")
+            raise LaneError(f"the worker ended with status {self._process.wait()} (see {self._log})")
         reply: Message = json.loads(line)
         return reply
 
@@ -94,17 +102,19 @@ class ProcessWorker:
 def python_worker(lane: Lane, models: Path, log: Path, limit: float) -> ProcessWorker:
     """A CPython lane. Every library is told its threads before it is imported."""
     threads = str(lane.threads)
-    settings = {
-        name: threads
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RUVECTOR_ATTENTION_THREADS")
-    }
+    settings = dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RUVECTOR_ATTENTION_THREADS"), threads
+    )
     settings |= {"BENCH_MODELS": str(models), "BENCH_LIMIT": str(limit), "PYTHONPATH": str(HERE.parent)}
     if lane.isa:
-        settings |= {"ATEN_CPU_CAPABILITY": lane.isa, "RUVECTOR_ATTENTION_BACKEND": lane.isa}
+        settings |= {"RUVECTOR_ATTENTION_BACKEND": "avx2", "ATEN_CPU_CAPABILITY": "avx2"}
+    if lane.isa == "avx2":
+        settings |= {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
     command = [str(lane.python), "-m", "benchmarks.python_worker"]
     return ProcessWorker(command, clean_environment(**settings), log)
 
 
 def node_worker(configuration: Path, log: Path) -> ProcessWorker:
     """A Node lane: the JavaScript engines, or Pyodide."""
-    return ProcessWorker(["node", str(HERE / "web" / "node_worker.mjs"), str(configuration)], clean_environment(), log)
+    command = ["node", str(HERE / "web" / "node_worker.mjs"), str(configuration)]
+    return ProcessWorker(command, clean_environment(), log)

@@ -53,8 +53,11 @@ def _model(workload: Workload, form: str) -> ModelProto:
 
 
 def _attention(
-    workload: Workload, form: str, constants: dict[str, NDArray[np.float32] | NDArray[np.int64]],
-    names: tuple[str, str, str], out: str,
+    workload: Workload,
+    form: str,
+    constants: dict[str, NDArray[np.float32] | NDArray[np.int64]],
+    names: tuple[str, str, str],
+    out: str,
 ) -> list[NodeProto]:
     """(1, heads, n, dim) -> (1, heads, n_query, dim)."""
     q, k, v = names

@@ -22,8 +22,8 @@ class Pace:
     """An engine that has spent this on one workload drops out of its later rounds."""
 
 
-FULL = Pace(rounds=9, turn=0.2, limit=40.0, cap=25.0)
-QUICK = Pace(rounds=3, turn=0.05, limit=12.0, cap=1.0)
+FULL = Pace(rounds=9, turn=0.2, limit=20.0, cap=25.0)
+QUICK = Pace(rounds=3, turn=0.05, limit=4.0, cap=1.0)
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,17 @@ class Options:
 def parse(arguments: list[str]) -> Options:
     parser = argparse.ArgumentParser(
         prog="bench.py",
-        description="Every workload × runtime × engine in interleaved rounds; answers are checked against float64 first.",
+        description="Every workload × runtime × engine in interleaved rounds, each answer checked against float64.",
     )
-    parser.add_argument("--suite", choices=("engine", "reach"), default="engine", help="all workloads, or the few target figures")
+    parser.add_argument(
+        "--suite", choices=("engine", "reach"), default="engine", help="all workloads, or the few target figures"
+    )
     parser.add_argument("--quick", action="store_true", help="the main workloads, under two minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements as a JSON list")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw GFLOP/s of every engine (PNG, SVG or PDF)")
-    parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="only workloads whose name contains one of these")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="PART", help="only workloads whose name contains one of these"
+    )
     parser.add_argument("--runtime", nargs="+", choices=RUNTIMES, default=list(RUNTIMES), help="only these runtimes")
     given = parser.parse_args(arguments)
     return Options(given.suite, given.quick, given.json, given.plot, given.only, given.runtime)

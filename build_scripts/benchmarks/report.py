@@ -12,7 +12,9 @@ from .rounds import ratio, share
 from .runner import Contestant
 from .workloads import Workload
 
-OURS = ("ruvector-attention", "ruvector-attention-js")
+OURS = ("ruvector-attention", "ruvector-attention-js", "ruvector-attention-js-wasm")
+# Memory is the limit of workloads that do little with every byte, and too large to stay in a cache between calls.
+FEW_FLOPS, IN_CACHE = 4, 4_000_000
 Peaks = dict[tuple[str, str], Message]
 
 
@@ -26,16 +28,17 @@ def ours_for(contestant: Contestant, everyone: list[Contestant]) -> Contestant |
     A JavaScript engine is compared with our own JavaScript package, and without one with our package in Pyodide in the
     same browser or Node.
     """
-    runtime = contestant.lane.runtime
-    nearest = [(runtime, engine) for engine in OURS]
-    if runtime in ("node", "chromium"):
-        nearest = [(runtime, "ruvector-attention-js"), (f"pyodide-{runtime}", "ruvector-attention")]
+    lane = contestant.lane
+    nearest = [(lane.runtime, "ruvector-attention")]
+    if lane.runtime in ("node", "chromium"):
+        packages = [(lane.runtime, f"ruvector-attention-js{kind}") for kind in ("-wasm", "")]
+        nearest = [*packages, (f"pyodide-{lane.runtime}", "ruvector-attention")]
+    isa = lane.isa.removesuffix("-aten")
     for place, engine in nearest:
         for other in everyone:
-            same = other.workload == contestant.workload and other.lane.threads == contestant.lane.threads
-            if same and other.lane.isa == contestant.lane.isa and (other.lane.runtime, other.engine) == (place, engine):
-                if other.samples:
-                    return other
+            same = other.workload == contestant.workload and (other.lane.threads, other.lane.isa) == (lane.threads, isa)
+            if same and (other.lane.runtime, other.engine) == (place, engine) and other.samples:
+                return other
     return None
 
 
@@ -49,23 +52,22 @@ def peak_of(contestant: Contestant, peaks: Peaks, figure: str) -> float | None:
     """`gflops` or `gbytes` that this machine reaches in the contestant's runtime with its instruction set."""
     lane = contestant.lane
     runtime = f"pyodide-{lane.runtime}" if lane.runtime in ("node", "chromium") else lane.runtime
-    value = peaks.get((runtime, lane.isa), {}).get(figure)
+    value = peaks.get((runtime, lane.isa.removesuffix("-aten")), {}).get(figure)
     return None if value is None else float(value) * lane.threads
 
 
 def table(workload: Workload, contestants: list[Contestant], peaks: Peaks) -> str:
     """One workload's lines, by runtime and time; who was not timed comes last, with the reason."""
-    columns = "runtime           engine                       thr         ms  GFLOP/s  %peak    GB/s  %read  rel.error  ours is"
-    lines = ["", f"{workload.name}  ({workload.flops / 1e9:.4g} GFLOP, {workload.bytes_moved / 1e6:.3g} MB)", columns]
-    if workload.memory:
-        lines[-1] += "  extra MB"
+    columns = f"{'runtime':17} {'engine':27}  thr         ms  GFLOP/s  %peak    GB/s  %read  rel.error  ours is"
+    size = f"({workload.flops / 1e9:.4g} GFLOP, {workload.bytes_moved / 1e6:.3g} MB)"
+    lines = ["", f"{workload.name}  {size}", columns + ("  extra MB" if workload.memory else "")]
     timed = [contestant for contestant in contestants if contestant.samples and not contestant.reason]
-    for contestant in sorted(timed, key=lambda c: (c.lane.runtime, c.lane.threads, c.ms)):
-        lines.append(_line(contestant, contestants, peaks))
+    timed.sort(key=lambda c: (c.lane.runtime, c.lane.threads, c.ms))
+    lines += [_line(contestant, contestants, peaks) for contestant in timed]
     for contestant in contestants:
         if contestant not in timed:
             error = "" if contestant.error is None else f", relative error {contestant.error:.1e}"
-            lines.append(f"{contestant.lane.runtime:17} {contestant.label:27} {contestant.lane.threads:4}  {contestant.reason}{error}")
+            lines.append(f"{_who(contestant)}  {contestant.reason}{error}")
     return "\n".join(lines)
 
 
@@ -73,20 +75,25 @@ def _line(contestant: Contestant, everyone: list[Contestant], peaks: Peaks) -> s
     assert contestant.ms is not None and contestant.gflops is not None and contestant.error is not None
     workload = contestant.workload
     gbytes = workload.bytes_moved / contestant.ms / 1e6
+    streams = workload.bytes_moved > max(IN_CACHE, workload.flops / FEW_FLOPS)
     faster = speedup(contestant, everyone)
     cells = [
-        f"{contestant.lane.runtime:17} {contestant.label:27} {contestant.lane.threads:4}",
+        _who(contestant),
         f"{contestant.ms:10.4g}" if contestant.ms < 1e4 else f"{contestant.ms:10.0f}",
         f"{contestant.gflops:8.1f}",
         _percent(share(contestant.gflops, peak_of(contestant, peaks, "gflops"))),
         f"{gbytes:7.2f}",
-        _percent(share(gbytes, peak_of(contestant, peaks, "gbytes"))),
+        _percent(share(gbytes, peak_of(contestant, peaks, "gbytes")) if streams else None),
         f"{contestant.error:10.1e}",
         "       ·" if faster is None else f"{faster:7.2f}×",
     ]
     if workload.memory:
         cells.append("        ·" if contestant.mbytes is None else f"{contestant.mbytes:9.1f}")
     return " ".join(cells)
+
+
+def _who(contestant: Contestant) -> str:
+    return f"{contestant.lane.runtime:17} {contestant.label:27} {contestant.lane.threads:4}"
 
 
 def _percent(part: float | None) -> str:
@@ -106,7 +113,7 @@ def peaks_line(peaks: Peaks) -> str:
 
 
 def records(contestants: list[Contestant], peaks: Peaks) -> list[dict[str, Any]]:
-    """The measurements for `--json`. An engine that was wrong is listed without a time; one that cannot do it is not."""
+    """The measurements for `--json`: an engine that was wrong has no time, one that cannot do it no entry."""
     found = []
     for contestant in contestants:
         if contestant.error is None:
@@ -157,7 +164,9 @@ def plot(found: list[dict[str, Any]], file: Path) -> None:
         for record in here:
             place = workloads.index(record["workload"]) - 0.4 + width * (names.index(record["engine"]) + 0.5)
             ours = record["engine"].startswith(OURS[0])
-            axis.bar(place, record["gflops"], width, color=colours[record["engine"]], edgecolor="black" if ours else "none")
+            axis.bar(
+                place, record["gflops"], width, color=colours[record["engine"]], edgecolor="black" if ours else "none"
+            )
         handles = [pyplot.Rectangle((0, 0), 1, 1, color=colours[name]) for name in names]
         axis.legend(handles, names, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         axis.set(yscale="log", ylabel="GFLOP/s", title=runtime)

@@ -4,19 +4,20 @@ A request is a JSON object with `op`; the answer is one too. Arrays travel as ra
   prepare  engine, workload, folder, answer -> {} after writing the engine's answer to the file `answer`,
                                                or {unavailable: reason}
   time     engine, seconds                  -> {ms, calls}: one turn of a round, of about `seconds`
-  memory   engine, workload, folder         -> {mbytes}: what a first call needs beyond in- and output, or {unavailable}
+  memory   engine, workload, folder         -> {mbytes}: what a call needs beyond in- and output, or {unavailable}
   release  engine                           -> {}: forget the prepared call and its arrays
   peak                                      -> {gflops, gbytes, backend} or {unavailable: reason}
+  overhead                                  -> {call_us, overhead_us} of our call on 1 × 100 × 64, or {unavailable}
 """
 
 from __future__ import annotations
 
 import gc
 import math
-import os
 import time
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -51,13 +52,15 @@ class Session:
             return {}
         if message["op"] == "peak":
             return _peak()
+        if message["op"] == "overhead":
+            return _overhead()
         return {"error": f"unknown op {message['op']!r}"}
 
     def _prepare(self, message: Message) -> Message:
         try:
             engine, call = self._open(message)
             answer = engine.answer(call())
-        except engines.Unavailable as reason:
+        except engines.UnavailableError as reason:
             return {"unavailable": str(reason)}
         np.ascontiguousarray(answer, dtype="<f4").tofile(message["answer"])
         self._calls[message["engine"]] = call
@@ -67,7 +70,7 @@ class Session:
         try:
             engine, call = self._open(message)
             return {"mbytes": _peak_bytes(call, lambda result: engine.answer(result).nbytes) / 1e6}
-        except engines.Unavailable as reason:
+        except engines.UnavailableError as reason:
             return {"unavailable": str(reason)}
 
     def _open(self, message: Message) -> tuple[engines.Engine, engines.Call]:
@@ -76,14 +79,14 @@ class Session:
             try:
                 self._engines[name] = engines.load(name)
             except ImportError as error:
-                raise engines.Unavailable(f"cannot be imported: {error}") from error
+                raise engines.UnavailableError(f"cannot be imported: {error}") from error
         engine = self._engines[name]
         return engine, engine.prepare(workload, _read(workload, message["folder"]))
 
 
 def _read(workload: Workload, folder: str) -> engines.Arrays:
     return {
-        name: np.fromfile(os.path.join(folder, f"{workload.name}.{name}.f32"), dtype="<f4").reshape(shape)
+        name: np.fromfile(Path(folder) / f"{workload.name}.{name}.f32", dtype="<f4").reshape(shape)
         for name, shape in workload.inputs.items()
     }
 
@@ -136,10 +139,9 @@ def _peak_bytes(call: engines.Call, answer_bytes: Callable[[Any], int]) -> int:
 def _resident(field: str, *, reset: bool = False) -> int:
     """VmRSS (now) or VmHWM (highest since the last reset) of this process, in bytes."""
     if reset:
-        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-            file.write("5")
-    with open("/proc/self/status", encoding="ascii") as file:
-        line = next(line for line in file if line.startswith(field))
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith(field))
     return int(line.split()[1]) * 1024
 
 
@@ -152,3 +154,18 @@ def _peak() -> Message:
         return {"gflops": kernels.peak_gflops(), "gbytes": kernels.read_gbytes(), "backend": ra.backend()}
     except (ImportError, AttributeError) as error:
         return {"unavailable": str(error)}
+
+
+def _overhead() -> Message:
+    """Microseconds of one call on 1 × 100 × 64, and what is left of them without the arithmetic.
+
+    The arithmetic of one problem is the slope between one call on 64 problems and one on 256.
+    """
+    try:
+        from .engines.ours import stacked_calls
+    except ImportError as error:
+        return {"unavailable": str(error)}
+    calls = [stacked_calls(count) for count in (1, 64, 256)]
+    rounds = [[turn(call, 0.02)[0] * 1e3 for call in calls] for _ in range(9)]
+    single, small, large = (median(column) for column in zip(*rounds, strict=True))
+    return {"call_us": single, "overhead_us": single - (large - small) / 192}

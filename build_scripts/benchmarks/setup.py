@@ -33,7 +33,7 @@ def prepare(runtimes: list[str]) -> tuple[Path, dict[str, Any]]:
             return None
 
     def native() -> Path:
-        toolchain.install_native()
+        build.build_native()
         return toolchain.venv()
 
     configuration: dict[str, Any] = {"peers_python": str(peers), "missing": missing}
@@ -41,9 +41,11 @@ def prepare(runtimes: list[str]) -> tuple[Path, dict[str, Any]]:
         configuration["project_python"] = _text(attempt("the native package", native))
     if any(runtime != "cpython" for runtime in runtimes):
         configuration["peers"] = str(environment.node_project())
-    if any(runtime.startswith("pyodide") for runtime in runtimes):
+    if any(runtime != "cpython" for runtime in runtimes):
         configuration["pyodide"] = _text(attempt("Pyodide", lambda: toolchain.pyodide(PYODIDE)))
         configuration["wheel"] = _text(attempt("the Pyodide wheel", build.build_pyodide_wheel))
+    if "node" in runtimes or "chromium" in runtimes:
+        configuration["library"] = _text(attempt("the npm package", lambda: build.build_web() / "lib"))
     if any(runtime.endswith("chromium") for runtime in runtimes):
         configuration["chromium"] = _text(attempt("Chromium", toolchain.chromium))
     return peers, configuration

@@ -15,7 +15,7 @@ Arrays = dict[str, NDArray[np.float32]]
 Call = Callable[[], Any]
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """This engine cannot do this workload; the message says why, in a phrase for the table."""
 
 
@@ -23,7 +23,7 @@ class Engine(Protocol):
     """What the benchmark asks of an engine: prepare once, call many times, hand out one answer."""
 
     def prepare(self, workload: Workload, arrays: Arrays) -> Call:
-        """Everything a user would do once; the returned call is what is timed. Raises Unavailable."""
+        """Everything a user would do once; the returned call is what is timed. Raises UnavailableError."""
 
     def answer(self, result: Any) -> NDArray[np.float32]:
         """The result of one call as an array of `workload.answer_shape` (any shape of that size)."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..workloads import Workload
-from . import Arrays, Call, Unavailable
+from . import Arrays, Call, UnavailableError
 
 Array = NDArray[np.float32]
 Product = Callable[[Array, Array], Array]
@@ -25,7 +25,7 @@ def create(name: str) -> NumpyEngine:
 class NumpyEngine:
     def prepare(self, workload: Workload, arrays: Arrays) -> Call:
         if workload.kind == "backward":
-            raise Unavailable("NumPy has no gradients")
+            raise UnavailableError("NumPy has no gradients")
         if workload.kind == "layer":
             return partial(_layer, workload, arrays, *_products(workload)[:2])
         if workload.kind == "window":
@@ -34,7 +34,7 @@ class NumpyEngine:
         scores, mix, estimate = _products(workload)
         limit = float(os.environ.get("BENCH_LIMIT", "60"))
         if estimate > limit:
-            raise Unavailable(f"too slow to time: about {estimate:.0f} s a call")
+            raise UnavailableError(f"too slow to time: about {estimate:.0f} s a call")
         return partial(_attend, arrays["q"], arrays["k"], arrays["v"], scores, mix, hidden)
 
     def answer(self, result: Any) -> Array:
@@ -49,7 +49,8 @@ def _attend(q: Array, k: Array, v: Array, scores: Product, mix: Product, hidden:
     weights -= weights.max(-1, keepdims=True)
     np.exp(weights, out=weights)
     total = weights.sum(-1, keepdims=True)
-    return mix(weights, v) / total
+    out: Array = mix(weights, v) / total
+    return out
 
 
 def _future(n: int) -> NDArray[np.bool_]:
@@ -85,7 +86,8 @@ def _scores_matmul(q: Array, k: Array) -> Array:
 
 
 def _scores_einsum(q: Array, k: Array) -> Array:
-    return np.einsum("...id,...jd->...ij", q, k)
+    scores: Array = np.einsum("...id,...jd->...ij", q, k)
+    return scores
 
 
 def _mix_matmul(weights: Array, v: Array) -> Array:
@@ -93,7 +95,8 @@ def _mix_matmul(weights: Array, v: Array) -> Array:
 
 
 def _mix_einsum(weights: Array, v: Array) -> Array:
-    return np.einsum("...ij,...jd->...id", weights, v)
+    out: Array = np.einsum("...ij,...jd->...id", weights, v)
+    return out
 
 
 _MATMUL: tuple[Product, Product] = (_scores_matmul, _mix_matmul)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ..workloads import Workload
-from . import Arrays, Call, Unavailable
+from . import Arrays, Call, UnavailableError
 
 
 def create(name: str) -> OnnxEngine:
@@ -27,13 +28,13 @@ class OnnxEngine:
         self._options.log_severity_level = 3
 
     def prepare(self, workload: Workload, arrays: Arrays) -> Call:
-        path = os.path.join(os.environ["BENCH_MODELS"], f"{workload.name}.{self._form}.onnx")
-        if not os.path.exists(path):
-            raise Unavailable("no ONNX graph of this form")
+        path = Path(os.environ["BENCH_MODELS"]) / f"{workload.name}.{self._form}.onnx"
+        if not path.exists():
+            raise UnavailableError("no ONNX graph of this form")
         try:
             session = onnxruntime.InferenceSession(path, self._options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise Unavailable(f"onnxruntime refuses the graph: {str(error).splitlines()[0][:120]}") from error
+            raise UnavailableError(f"onnxruntime refuses the graph: {str(error).splitlines()[0][:120]}") from error
         shapes = {node.name: node.shape for node in session.get_inputs()}
         feeds = {name: arrays[name].reshape(shape) for name, shape in shapes.items()}
         return partial(session.run, None, feeds)

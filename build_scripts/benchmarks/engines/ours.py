@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
-import ruvector_attention as ra
 from numpy.typing import NDArray
 
+import ruvector_attention as ra
+
 from ..workloads import Workload
-from . import Arrays, Call, Unavailable
+from . import Arrays, Call, UnavailableError
 
 
 def create(name: str) -> OwnEngine:
@@ -19,11 +21,47 @@ def create(name: str) -> OwnEngine:
 
 class OwnEngine:
     def prepare(self, workload: Workload, arrays: Arrays) -> Call:
-        if workload.kind == "attention":
-            attention = ra.ScaledDotProductAttention(dim=workload.dim)
-            options = {"causal": True} if workload.causal else {}
-            return partial(attention, arrays["q"], arrays["k"], arrays["v"], **options)
-        raise Unavailable(f"the library has no {workload.kind} yet")
+        if workload.kind == "layer":
+            return partial(_layer(workload, arrays), arrays["x"], arrays["x"], arrays["x"])
+        attention: Any = ra.ScaledDotProductAttention(dim=workload.dim)
+        options: dict[str, Any] = {"causal": True} if workload.causal else {}
+        if workload.kind == "window":
+            mask = getattr(ra, "WindowMask", None)
+            if mask is None:
+                raise UnavailableError("the library has no WindowMask yet")
+            options["mask"] = mask(workload.window)
+        forward = partial(attention, arrays["q"], arrays["k"], arrays["v"], **options)
+        if workload.kind == "backward":
+            if not callable(getattr(attention, "backward", None)):
+                raise UnavailableError("the library has no backward yet")
+            return lambda: (forward(), attention.backward(arrays["grad"]))
+        return forward
 
     def answer(self, result: Any) -> NDArray[np.float32]:
-        return np.asarray(result)
+        if not isinstance(result, tuple):
+            return np.asarray(result)
+        output, gradients = result
+        if isinstance(gradients, Mapping):
+            gradients = [gradients[name] for name in ("query", "keys", "values")]
+        return np.concatenate([np.asarray(part).reshape(-1) for part in (output, *gradients)])
+
+
+def _layer(workload: Workload, arrays: Arrays) -> ra.MultiHeadAttention:
+    """Multi-head attention with the workload's weights, which are (out, in) there and (in, out) in the library."""
+    layer = ra.MultiHeadAttention(dim=workload.heads * workload.dim, num_heads=workload.heads)
+    state: dict[str, NDArray[np.float32]] = {}
+    for part, name in (("q", "query"), ("k", "keys"), ("v", "values"), ("o", "output")):
+        state |= {f"{name}_weight": arrays[f"w{part}"].T.copy(), f"{name}_bias": arrays[f"b{part}"]}
+    layer.load_state_dict(state)
+    return layer
+
+
+def stacked_calls(count: int) -> Call:
+    """One call that solves the 1 × 100 × 64 problem `count` times over the same keys and values.
+
+    Between two large counts only arithmetic grows: the price of a call is what the first one costs beyond that.
+    """
+    random = np.random.default_rng(7)
+    query = random.standard_normal((count, 1, 64) if count > 1 else (1, 64), dtype=np.float32)
+    keys, values = (random.standard_normal((100, 64), dtype=np.float32) for _ in range(2))
+    return partial(ra.ScaledDotProductAttention(dim=64), query, keys, values)

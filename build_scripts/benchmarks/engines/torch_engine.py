@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from ..workloads import Workload
 from . import Arrays, Call
@@ -27,10 +27,9 @@ class TorchEngine:
     def prepare(self, workload: Workload, arrays: Arrays) -> Call:
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         if workload.kind == "layer":
-            candidates = [_packed_layer(workload, tensors), _module_layer(workload, tensors)]
-            return min(candidates, key=_seconds)
+            return min((_packed_layer(workload, tensors), _module_layer(workload, tensors)), key=_seconds)
         if workload.kind == "window":
-            return partial(_banded, workload.window // 2, tensors["q"], tensors["k"], tensors["v"])
+            return _banded(workload, tensors)
         # (batch, heads, n, dim): the layout that reaches the fused kernel.
         q, k, v = (tensors[name].reshape(1, workload.heads, -1, workload.dim) for name in ("q", "k", "v"))
         if workload.kind == "backward":
@@ -42,40 +41,47 @@ class TorchEngine:
         return np.concatenate([part.detach().numpy().reshape(-1) for part in parts])
 
 
-@torch.inference_mode()
 def _forward(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool) -> torch.Tensor:
-    return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    with torch.inference_mode():
+        return functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
 
 
 def _backward(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, grad: torch.Tensor) -> tuple[torch.Tensor, ...]:
     q, k, v = (tensor.detach().requires_grad_() for tensor in (q, k, v))
-    out = F.scaled_dot_product_attention(q, k, v)
+    out = functional.scaled_dot_product_attention(q, k, v)
     return (out, *torch.autograd.grad(out, (q, k, v), grad))
 
 
-@torch.inference_mode()
-def _banded(half: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Blocks of `half` queries against the 3 · half keys around them: a batch of dense problems, linear cost."""
-    n, dim = q.shape
-    padded = [F.pad(x, (0, 0, half, half)).unfold(0, 3 * half, half).transpose(1, 2) for x in (k, v)]
+def _banded(workload: Workload, tensors: Tensors) -> Call:
+    """Blocks of window / 2 queries against the keys around them: a batch of dense problems, linear cost."""
+    n, dim, half = workload.n_query, workload.dim, workload.window // 2
     query, key = torch.arange(half)[:, None] + half, torch.arange(3 * half)
-    near = (query - key).abs() <= half
     first = torch.arange(0, n, half)[:, None, None] - half
-    inside = (first + key >= 0) & (first + key < n)
-    out = F.scaled_dot_product_attention(q.view(-1, 1, half, dim), *(x[:, None] for x in padded), attn_mask=(near & inside)[:, None])
-    return out.view(n, dim)
+    seen = ((query - key).abs() <= half) & (first + key >= 0) & (first + key < n)
+
+    def call() -> torch.Tensor:
+        with torch.inference_mode():
+            around = [
+                functional.pad(tensors[name], (0, 0, half, half)).unfold(0, 3 * half, half).transpose(1, 2)[:, None]
+                for name in ("k", "v")
+            ]
+            blocks = tensors["q"].view(-1, 1, half, dim)
+            return functional.scaled_dot_product_attention(blocks, *around, attn_mask=seen[:, None]).view(n, dim)
+
+    return call
 
 
 def _packed_layer(workload: Workload, tensors: Tensors) -> Call:
     weight = torch.cat([tensors[f"w{part}"] for part in "qkv"])
     bias = torch.cat([tensors[f"b{part}"] for part in "qkv"])
+    n, heads, dim = workload.n_query, workload.heads, workload.dim
 
-    @torch.inference_mode()
     def call() -> torch.Tensor:
-        packed = F.linear(tensors["x"], weight, bias).view(1, workload.n_query, 3, workload.heads, workload.dim)
-        q, k, v = packed.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(workload.n_query, -1)
-        return F.linear(mixed, tensors["wo"], tensors["bo"])
+        with torch.inference_mode():
+            packed = functional.linear(tensors["x"], weight, bias).view(1, n, 3, heads, dim)
+            q, k, v = packed.permute(2, 0, 3, 1, 4)
+            mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, -1)
+            return functional.linear(mixed, tensors["wo"], tensors["bo"])
 
     return call
 
@@ -90,10 +96,9 @@ def _module_layer(workload: Workload, tensors: Tensors) -> Call:
         layer.out_proj.bias.copy_(tensors["bo"])
     x = tensors["x"][None]
 
-    @torch.inference_mode()
     def call() -> torch.Tensor:
-        mixed: torch.Tensor = layer(x, x, x, need_weights=False)[0]
-        return mixed
+        with torch.inference_mode():
+            return layer(x, x, x, need_weights=False)[0]
 
     return call
 

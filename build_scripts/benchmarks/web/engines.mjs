@@ -6,7 +6,8 @@ import { Unavailable } from "./unavailable.mjs";
 export { Unavailable };
 
 export const engines = {
-  "ruvector-attention-js": ours,
+  "ruvector-attention-js-wasm": (...given) => ours("wasm", ...given),
+  "ruvector-attention-js": (...given) => ours("pyodide", ...given),
   "onnxruntime-web": (...given) => onnx("matmul", ...given),
   "onnxruntime-web-attention": (...given) => onnx("attention", ...given),
   "tfjs-wasm": tfjs,
@@ -98,9 +99,8 @@ async function ruvectorNative(workload, arrays, host, message) {
   } catch (error) {
     throw new Unavailable(`does not load: ${String(error.message).split("\n")[0].slice(0, 120)}`);
   }
-  const attend = native.scaledDotProductAttention ?? native.attention?.scaledDotProductAttention;
-  if (!attend) throw new Unavailable(`exports no scaledDotProductAttention, only ${Object.keys(native).slice(0, 6)}`);
-  return perQuery(workload, arrays, (query, keys, values) => attend(query, keys, values), message.limit);
+  const attention = new native.DotProductAttention(workload.dim);
+  return perQuery(workload, arrays, (query, keys, values) => attention.compute(query, keys, values), message.limit);
 }
 
 let openedRuvectorWasm = null;

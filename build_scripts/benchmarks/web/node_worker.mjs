@@ -44,6 +44,7 @@ const session = new Session({
       throw error;
     }
   },
+  library: configuration.library && pathToFileURL(`${configuration.library}/index.js`).href,
   pyodide: configuration.pyodide && {
     ...configuration.pyodide,
     module: pathToFileURL(`${configuration.pyodide.index}/pyodide.mjs`).href,

@@ -1,6 +1,28 @@
-// The library through its own npm package, called from JavaScript on typed arrays.
+// The library through its own npm package: JavaScript calls on typed arrays, everything in this thread.
 import { Unavailable } from "./unavailable.mjs";
 
-export async function ours() {
-  throw new Unavailable("no build of the npm package in web/dist");
+const opened = new Map();
+
+export async function ours(runtime, workload, arrays, host) {
+  if (!host.library) throw new Unavailable("the npm package was not built");
+  if (runtime === "pyodide" && !host.pyodide?.wheel) throw new Unavailable("the Pyodide wheel was not built");
+  if (!opened.has(runtime)) opened.set(runtime, open(runtime, host));
+  const ra = await opened.get(runtime);
+  if (workload.kind === "window") throw new Unavailable("the npm package has no window mask yet");
+  if (workload.kind === "backward") throw new Unavailable("the npm package has no backward yet");
+  if (workload.kind === "layer") throw new Unavailable("the npm package sets no projection weights yet");
+  const attention = await ra.create("scaled_dot_product", { dim: workload.dim });
+  const inputs = ["q", "k", "v"].map((name) => ({ data: arrays[name], shape: workload.inputs[name] }));
+  if (workload.causal) inputs.push({ causal: true });
+  return { call: () => attention.call("forward", ...inputs), answer: (result) => result.data ?? result };
+}
+
+async function open(runtime, host) {
+  try {
+    const { load } = await import(host.library);
+    const place = host.pyodide && { indexURL: `${host.pyodide.index}/`, wheel: host.pyodide.wheel };
+    return await load({ runtime, worker: false, ...place });
+  } catch (error) {
+    throw new Unavailable(`does not load: ${String(error?.message ?? error).slice(0, 120)}`);
+  }
 }

@@ -30,6 +30,7 @@ const session = new Session({
     return { tf: globalThis.tf, wasm: globalThis.tf.wasm };
   },
   memory: async () => null,
+  library: configuration.library && `${configuration.library}/index.js`,
   pyodide: configuration.pyodide && { ...configuration.pyodide, module: `${configuration.pyodide.index}/pyodide.mjs` },
 });
 

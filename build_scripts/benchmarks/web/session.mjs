@@ -31,7 +31,8 @@ export class Session {
         this.#calls.delete(message.engine);
         return {};
       case "peak":
-        return { unavailable: "the peak of WebAssembly is measured in Pyodide" };
+      case "overhead":
+        return { unavailable: "measured in Pyodide" };
       default:
         return { error: `unknown op ${message.op}` };
     }
