@@ -24,13 +24,19 @@ def as_float32(name: str, value: ArrayLike) -> Float32Array:
     >>> as_float32("query", [[1, 2]])
     array([[1., 2.]], dtype=float32)
     """
-    array = as_array(name, value)
-    if array.dtype == FLOAT32 and array.dtype.isnative:
+    array = as_numbers(name, value)
+    if array.dtype == FLOAT32:
         return array if array.flags.aligned else array.copy()
-    if array.dtype.kind not in "fiu":
-        raise UnsupportedError(f"{name} is {_described(array)}; expected real numbers{_advice(array)}")
     with np.errstate(over="ignore"):  # 1e300 becomes inf, which the check for finite input then names
         return array.astype(np.float32)
+
+
+def as_numbers(name: str, value: ArrayLike) -> npt.NDArray[Any]:
+    """``value`` as an array of real numbers, of its own dtype; raises what as_float32 raises."""
+    array = as_array(name, value)
+    if array.dtype.kind not in "fiu":
+        raise UnsupportedError(f"{name} is {_described(array)}; expected real numbers{_advice(array)}")
+    return array
 
 
 def as_array(name: str, value: ArrayLike) -> npt.NDArray[Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +14,7 @@ BoolArray = npt.NDArray[np.bool_]
 AnyMask = TypeVar("AnyMask", BoolArray, Float32Array)
 
 
-@dataclass(frozen=True)
-class ScoreShape:
+class ScoreShape(NamedTuple):
     """The shape of a call's scores: (*lead, [num_heads,] n_query, n_key)."""
 
     lead: tuple[int, ...]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import FLOAT32, ArrayLike, Float32Array, as_float32, require_finite
+from .arrays import FLOAT32, ArrayLike, Float32Array, as_float32, as_numbers, require_finite
 from .errors import (
     DimensionMismatchError,
     EmptyInputError,
@@ -62,7 +62,7 @@ VALUES = TensorSpec("values", "... n_key dim_value", "what is brought back")
 OUTPUT = TensorSpec("output", "... n_query dim_value")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Binding:
     """The arrays of one call, in the order in which they were bound, and the sizes of its axes."""
 
@@ -90,94 +90,113 @@ class Binding:
             raise
 
 
-@dataclass(frozen=True)
-class _Size:
-    size: int
-    source: str
+class _Compiled:
+    """A TensorSpec with what every call asks of it."""
+
+    __slots__ = ("axes", "bare_vector", "has_leading", "holds_keys", "spec")
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self.spec = spec
+        self.axes = spec.named_axes
+        self.has_leading = spec.has_leading
+        self.bare_vector = spec.bare_vector
+        self.holds_keys = "n_key" in self.axes
 
 
 class Signature:
     """The specs of one mechanism with the axis sizes its settings fix; made once, bound on every call."""
 
     def __init__(self, owner: str, specs: Iterable[TensorSpec], fixed: Mapping[str, int], max_keys: int) -> None:
-        self.specs = {spec.name: spec for spec in specs}
-        self.max_keys = max_keys
-        settings = f"the settings of {owner}"
-        self._fixed = {axis: _Size(size, settings) for axis, size in fixed.items()}
+        self._owner = owner
+        self._specs = {spec.name: _Compiled(spec) for spec in specs}
+        self._fixed = dict(fixed)
+        self._max_keys = max_keys
 
     def bind(self, **inputs: ArrayLike) -> Binding:
         """Convert and check arrays by name; those whose names are not given take no part.
 
         Raises: UnsupportedError, EmptyInputError, DimensionMismatchError, InputTooLargeError.
         """
-        sizes = dict(self._fixed)
+        sizes = self._fixed.copy()
         arrays: list[Float32Array] = []
+        seen: list[tuple[_Compiled, tuple[int, ...]]] = []
         lead: tuple[int, ...] = ()
-        lead_source = ""
         is_vector = False
         for name, value in inputs.items():
-            spec = self.specs[name]
-            array = as_float32(name, value)
-            shape = array.shape
-            if array.size == 0:
-                raise EmptyInputError(f"{name} is {shape}, without elements; expected {_written(spec)}")
-            if spec.bare_vector and array.ndim == 1:
-                array, is_vector = array[None, :], True
-            self._bind_axes(spec, array, shape, sizes)
-            self._check_length(spec, array, shape)
-            leading = array.shape[: array.ndim - len(spec.named_axes)]
-            try:
-                lead = np.broadcast_shapes(lead, leading)
-            except ValueError:
-                raise DimensionMismatchError(
-                    f"{name} is {shape}; its leading dimensions {leading} do not broadcast with {lead}, "
-                    f"from {lead_source}",
-                    expected=lead,
-                    actual=leading,
-                ) from None
-            lead_source = lead_source + (" and " if lead_source else "") + f"{name} {shape}"
-            arrays.append(array)
-        bound = {axis: entry.size for axis, entry in sizes.items()}
-        return Binding(tuple(inputs), tuple(arrays), bound, lead, is_vector)
+            compiled = self._specs[name]
+            numbers = as_numbers(name, value)
+            shape = full = numbers.shape
+            if compiled.bare_vector and len(shape) == 1:
+                full, is_vector = (1, *shape), True
+            leading = self._bind_axes(compiled, shape, full, sizes, seen)
+            if lead and leading and lead != leading:
+                lead = _broadcast(name, shape, leading, lead, seen)
+            elif leading:
+                lead = leading
+            seen.append((compiled, shape))
+            array = as_float32(name, numbers)  # only now: what does not fit is not converted first
+            arrays.append(array if full is shape else array[None, :])
+        return Binding(tuple(inputs), tuple(arrays), sizes, lead, is_vector)
 
     def _bind_axes(
         self,
-        spec: TensorSpec,
-        array: Float32Array,
+        compiled: _Compiled,
         shape: tuple[int, ...],
-        sizes: dict[str, _Size],
-    ) -> None:
-        axes = spec.named_axes
-        if array.ndim < len(axes) or (array.ndim > len(axes) and not spec.has_leading):
+        full: tuple[int, ...],
+        sizes: dict[str, int],
+        seen: list[tuple[_Compiled, tuple[int, ...]]],
+    ) -> tuple[int, ...]:
+        """Give the named axes their sizes, or find them agreeing; the leading dimensions are the answer."""
+        name, axes = compiled.spec.name, compiled.axes
+        first = len(full) - len(axes)
+        if first < 0 or (first and not compiled.has_leading):
             raise DimensionMismatchError(
-                f"{spec.name} is {shape}, of {len(shape)} dimensions; expected {_written(spec)}",
+                f"{name} is {shape}, of {len(shape)} dimensions; expected {_written(compiled.spec)}",
                 expected=len(axes),
                 actual=len(shape),
             )
-        for axis, size in zip(axes, array.shape[array.ndim - len(axes) :], strict=True):
-            bound = sizes.get(axis)
-            if bound is None:
-                sizes[axis] = _Size(size, f"{spec.name} {shape}")
-            elif bound.size != size:
-                expected = ", ".join(axes) if array.ndim == len(axes) else f"..., {', '.join(axes)}"
+        if 0 in shape:
+            raise EmptyInputError(f"{name} is {shape}, without elements; expected {_written(compiled.spec)}")
+        for axis, size in zip(axes, full[first:], strict=True):
+            bound = sizes.setdefault(axis, size)
+            if bound != size:
+                expected = f"({'..., ' if first else ''}{', '.join(axes)})"
                 raise DimensionMismatchError(
-                    f"{spec.name} is {shape}; expected ({expected}) with {axis} = {bound.size}, from {bound.source}",
-                    expected=bound.size,
+                    f"{name} is {shape}; expected {expected} with {axis} = {bound}, from {self._source(axis, seen)}",
+                    expected=bound,
                     actual=size,
                 )
-            elif axis in self._fixed:
-                # an argument that agreed is a better witness than the settings: the caller has it before his eyes
-                sizes[axis] = _Size(size, f"{spec.name} {shape}")
-
-    def _check_length(self, spec: TensorSpec, array: Float32Array, shape: tuple[int, ...]) -> None:
-        if "n_key" not in spec.named_axes:
-            return
-        n_key = array.shape[spec.named_axes.index("n_key") - len(spec.named_axes)]
-        if n_key > self.max_keys:
+        if compiled.holds_keys and sizes["n_key"] > self._max_keys:
             raise InputTooLargeError(
-                f"{spec.name} is {shape}, {n_key} keys; expected at most {self.max_keys} "
+                f"{name} is {shape}, {sizes['n_key']} keys; expected at most {self._max_keys} "
                 f"(max_sequence_length raises the limit)"
             )
+        return full[:first]
+
+    def _source(self, axis: str, seen: list[tuple[_Compiled, tuple[int, ...]]]) -> str:
+        """Where an axis has its size from: an argument, which the caller has before his eyes, or else the settings."""
+        for compiled, shape in seen:
+            if axis in compiled.axes:
+                return f"{compiled.spec.name} {shape}"
+        return f"the settings of {self._owner}"
+
+
+def _broadcast(
+    name: str,
+    shape: tuple[int, ...],
+    leading: tuple[int, ...],
+    lead: tuple[int, ...],
+    seen: list[tuple[_Compiled, tuple[int, ...]]],
+) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(lead, leading)
+    except ValueError:
+        sources = " and ".join(f"{compiled.spec.name} {earlier}" for compiled, earlier in seen)
+        raise DimensionMismatchError(
+            f"{name} is {shape}; its leading dimensions {leading} do not broadcast with {lead}, from {sources}",
+            expected=lead,
+            actual=leading,
+        ) from None
 
 
 def check_specs(owner: str, specs: Iterable[TensorSpec]) -> None:

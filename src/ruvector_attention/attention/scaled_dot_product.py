@@ -54,7 +54,8 @@ class SoftmaxAttention(Attention):
     ) -> Float32Array:
         """softmax(scores) v for all heads, query (..., n_query, heads * channels) and so on."""
         if not (training and self.config.dropout):
-            return engine.attend(query, keys, values, scale=self._scale, **score_options)
+            attended: Float32Array = engine.attend(query, keys, values, scale=self._scale, **score_options)
+            return attended
         # Dropout needs the weights themselves. Values are checked here, since the engine does not see them.
         weights = self._dropped(engine.weights(query, keys, scale=self._scale, **score_options))
         if score_options["check_finite"]:
@@ -148,15 +149,16 @@ class ScaledDotProductAttention(SoftmaxAttention):
             and not training
             and are_plain_matrices(query, keys, values, self._dim, config.max_sequence_length)
         ):
-            return engine.attend(
+            output: Float32Array = engine.attend(
                 query,
                 keys,
                 values,
                 scale=self._scale,
-                causal=config.causal if causal is None else causal,
+                causal=config.causal if causal is None else bool(causal),
                 normalize=config.normalize,
                 check_finite=check_finite,
             )
+            return output
         binding = self.bind(query=query, keys=keys, values=values)
         options = self._score_options(binding, mask=mask, bias=bias, causal=causal, check_finite=check_finite)
         query, keys, values = binding.arrays
