@@ -53,7 +53,7 @@ def as_array(name: str, value: ArrayLike) -> npt.NDArray[Any]:
         return np.asarray(value)
     except ValueError as error:
         if isinstance(value, list | tuple):
-            raise DimensionMismatchError(f"{name} is a ragged list; expected rows of equal length ({error})") from error
+            raise DimensionMismatchError(f"{name} is a ragged list; expected rows of equal length") from error
         raise UnsupportedError(f"{name} cannot be read as an array: {error}") from error
     except (TypeError, RuntimeError, BufferError, OverflowError) as error:
         # e.g. a tensor that lives on a GPU or still requires gradients: its own words say what to do

@@ -23,6 +23,7 @@ from .errors import (
     UnsupportedError,
 )
 from .specs import OUTPUT, Binding, Signature, TensorSpec
+from .suggest import did_you_mean
 
 
 class Attention(ABC):
@@ -91,7 +92,7 @@ class Attention(ABC):
         """The outputs of many items whose shapes may differ; ``options`` hold for all of them.
 
         An item is a tuple of inputs, ``(query, keys, values)``, or a mapping, which may also hold options of its
-        own, ``{"query": q, "keys": k, "values": v, "mask": m}``.
+        own, ``{"query": q, "keys": k, "values": v, "mask": m}``; where there is one input only, it is that.
 
         Raises: EmptyInputError without items; an item's error says which item it was.
         """
@@ -106,19 +107,22 @@ class Attention(ABC):
         return outputs
 
     def _forward_item(self, item: Any, options: Mapping[str, Any]) -> Float32Array:
+        wanted = f"({', '.join(spec.name for spec in self.inputs)})"
         if isinstance(item, Mapping):
-            names = inspect.signature(self.forward).parameters
-            unknown = [name for name in item if name not in names]
-            missing = [spec.name for spec in self.inputs if not spec.optional and spec.name not in item]
-            if unknown or missing:
-                problem = f"has an unknown {unknown[0]!r}" if unknown else f"lacks {missing[0]!r}"
-                raise UnsupportedError(f"the item {problem}; expected {', '.join(names)}")
+            known = list(inspect.signature(self.forward).parameters)
+            for name in item:
+                if name not in known:
+                    raise UnsupportedError(f"unknown '{name}'{did_you_mean(name, known)}")
+            for spec in self.inputs:
+                if not spec.optional and spec.name not in item:
+                    raise UnsupportedError(f"{spec.name} is missing; expected {wanted}")
             return self.forward(**{**options, **item})
-        required = sum(not spec.optional for spec in self.inputs)
-        if not isinstance(item, tuple | list) or not required <= len(item) <= len(self.inputs):
-            came = f"{len(item)} inputs" if isinstance(item, tuple | list) else type(item).__name__
-            wanted = ", ".join(spec.name for spec in self.inputs)
-            raise UnsupportedError(f"the item is {came}; expected a tuple of ({wanted})")
+        if len(self.inputs) == 1 and not isinstance(item, tuple):
+            return self.forward(item, **options)
+        if not isinstance(item, tuple | list):
+            raise UnsupportedError(f"{type(item).__name__} came; expected a tuple {wanted}")
+        if not sum(not spec.optional for spec in self.inputs) <= len(item) <= len(self.inputs):
+            raise UnsupportedError(f"{len(item)} inputs came; expected {wanted}")
         return self.forward(*item, **options)
 
     def bind(self, **inputs: ArrayLike) -> Binding:

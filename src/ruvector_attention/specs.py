@@ -151,7 +151,7 @@ class Signature:
         first = len(full) - len(axes)
         if first < 0 or (first and not compiled.has_leading):
             raise DimensionMismatchError(
-                f"{name} is {shape}, of {len(shape)} dimensions; expected {_written(compiled.spec)}",
+                f"{name} is {shape}, {len(shape)}-dimensional; expected {_written(compiled.spec)}",
                 expected=len(axes),
                 actual=len(shape),
             )

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 from ..arrays import ArrayLike, Float32Array
+from ..config import Setting
 from ..errors import UnsupportedError
 from ..options import Bias, Causal, CheckFinite, Mask, Training
 from ..registry import register
-from .multi_head import HEAD_KEYS, HEAD_QUERY, HEAD_VALUES, MultiHeadAttention
+from .multi_head import HEAD_KEYS, HEAD_QUERY, HEAD_VALUES, MultiHeadAttention, MultiHeadConfig
 
 CONTEXT = replace(HEAD_KEYS, doc="the other sequence")
 CONTEXT_VALUES = replace(HEAD_VALUES, optional=True, doc="what is brought back; None: the keys")
+
+
+@dataclass(frozen=True)
+class CrossAttentionConfig(MultiHeadConfig):
+    vdim: Annotated[int | None, Setting("channels of values; None: those of keys", at_least=1)] = None
+
+    @property
+    def value_channels(self) -> int:
+        return self.vdim or self.key_channels
 
 
 @register
@@ -23,12 +33,13 @@ class CrossAttention(MultiHeadAttention):
             they are left out -> (..., n_query, dim) or (dim,), float32
     Parameters and errors: those of MultiHeadAttention.
 
-    >>> attention = CrossAttention(dim=4, num_heads=2, kdim=3, vdim=3)
+    >>> attention = CrossAttention(dim=4, num_heads=2, kdim=3)
     >>> attention([[1, 0, 0, 1]], [[1, 0, 0], [0, 1, 0]]).shape
     (1, 4)
     """
 
     name = "cross_attention"
+    Config = CrossAttentionConfig
     inputs = (HEAD_QUERY, CONTEXT, CONTEXT_VALUES)
 
     def forward(

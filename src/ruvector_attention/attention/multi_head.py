@@ -66,7 +66,7 @@ class HeadsConfig(SoftmaxConfig):
     @property
     def value_channels(self) -> int:
         """Channels of values as they come in."""
-        return self.key_channels
+        return self.dim if self.projections else self.kv_channels
 
 
 @dataclass(frozen=True)

@@ -149,16 +149,19 @@ class ScaledDotProductAttention(SoftmaxAttention):
             and not training
             and are_plain_matrices(query, keys, values, self._dim, config.max_sequence_length)
         ):
-            output: Float32Array = engine.attend(
-                query,
-                keys,
-                values,
-                scale=self._scale,
-                causal=config.causal if causal is None else bool(causal),
-                normalize=config.normalize,
-                check_finite=check_finite,
-            )
-            return output
+            try:
+                output: Float32Array = engine.attend(
+                    query,
+                    keys,
+                    values,
+                    scale=self._scale,
+                    causal=config.causal if causal is None else bool(causal),
+                    normalize=config.normalize,
+                    check_finite=check_finite,
+                )
+                return output
+            except BufferError:  # an array that is not aligned, which bind copies
+                pass
         binding = self.bind(query=query, keys=keys, values=values)
         options = self._score_options(binding, mask=mask, bias=bias, causal=causal, check_finite=check_finite)
         query, keys, values = binding.arrays
