@@ -13,7 +13,7 @@ import numpy as np
 
 from . import checkpoint, registry
 from .arrays import ArrayLike, Float32Array, as_float32
-from .config import AttentionConfig, settings_of
+from .config import AttentionConfig, settings_of, signature_of
 from .errors import (
     AttentionError,
     DimensionMismatchError,
@@ -60,7 +60,7 @@ class Attention(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # the settings are the constructor's parameters: help() and editors read them here
-        cls.__signature__ = inspect.signature(cls.Config)  # type: ignore[attr-defined]
+        cls.__signature__ = signature_of(cls.Config)  # type: ignore[attr-defined]
 
     def __init__(self, *settings: Any, **named_settings: Any) -> None:
         self.config = self.Config.from_arguments(type(self).__name__, settings, named_settings)

@@ -10,6 +10,7 @@ languages) reads it there:
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 from collections.abc import Mapping
@@ -84,6 +85,22 @@ class AttentionConfig:
 def settings_of(config: type[AttentionConfig]) -> list[Field[Any]]:
     """The fields of a configuration, the mechanism's own before the common ones."""
     return sorted(fields(config), key=lambda field: bool(field.kw_only))
+
+
+def signature_of(config: type[AttentionConfig]) -> inspect.Signature:
+    """The constructor's parameters as help() shows them: names, plain types, defaults."""
+    kinds = {field.name: f"{kind.__name__}{' | None' * optional}" for field, kind, optional, _ in _typed_fields(config)}
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY if field.kw_only else inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=inspect.Parameter.empty if field.default is MISSING else field.default,
+                annotation=kinds[field.name],
+            )
+            for field in settings_of(config)
+        ]
+    )
 
 
 def describe_settings(config: type[AttentionConfig]) -> list[dict[str, Any]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from .arrays import Float32Array
+
+_DATA = Path(__file__).with_name("data")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,5 @@ def load_digits() -> Digits:
     >>> digits.images.shape, digits.labels[:5].tolist()
     ((1797, 64), [0, 1, 2, 3, 4])
     """
-    packed = resources.files(__package__).joinpath("data", "digits.npz")
-    with packed.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    with np.load(_DATA / "digits.npz", allow_pickle=False) as arrays:
         return Digits(arrays["images"].astype(np.float32), arrays["labels"].astype(np.int64))

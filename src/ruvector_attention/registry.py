@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 from functools import cache
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from .config import AttentionConfig, Setting, describe_settings
@@ -82,6 +81,8 @@ def create(name: str, /, **settings: Any) -> Attention:
 @cache
 def version() -> str:
     """The installed version of this package."""
+    from importlib import metadata  # here: it would double the time of the import, and few ask
+
     return metadata.version("ruvector-attention")
 
 
