@@ -29,9 +29,10 @@ from .errors import (
     OutOfBoundsError,
     UnsupportedError,
 )
-from .kernels import backend
+from .kernels import backend, backends, use_backend
 from .registry import create, describe, mechanisms, register
 from .specs import KEYS, OUTPUT, QUERY, VALUES, TensorSpec
+from .threads import set_threads
 
 __all__ = [
     "KEYS",
@@ -58,11 +59,14 @@ __all__ = [
     "TensorSpec",
     "UnsupportedError",
     "backend",
+    "backends",
     "create",
     "datasets",
     "describe",
     "mechanisms",
     "register",
+    "set_threads",
+    "use_backend",
 ]
 
 
