@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..arrays import ArrayLike, Float32Array
 from ..errors import InvalidConfigError
@@ -83,6 +84,10 @@ class SelfAttention(HeadedAttention):
             causal=causal,
             check_finite=check_finite,
         )
+
+    def head_attention_weights(self, query: ArrayLike, **options: Any) -> Float32Array:
+        """attention_weights by the name under which other packages have it."""
+        return self.attention_weights(query, **options)
 
     def head_output(
         self,
