@@ -122,14 +122,16 @@ def _options(cls: type[Attention]) -> list[dict[str, Any]]:
     for parameter in inspect.signature(cls.forward).parameters.values():
         if parameter.kind is not parameter.KEYWORD_ONLY:
             continue
-        extras = getattr(hints.get(parameter.name), "__metadata__", ())
+        hint = hints.get(parameter.name)
+        extras = getattr(hint, "__metadata__", ())
         setting = next((extra for extra in extras if isinstance(extra, Setting)), Setting(""))
         default = None if parameter.default is parameter.empty else parameter.default
-        options.append({"name": parameter.name, "type": setting.type or "any", "default": default, "doc": setting.doc})
+        kind = setting.type or (hint.__name__ if isinstance(hint, type) else "any")
+        options.append({"name": parameter.name, "type": kind, "default": default, "doc": setting.doc})
     return options
 
 
 def _methods(cls: type[Attention]) -> list[str]:
-    """The public methods of an object, without class methods and without those that touch files."""
+    """The public methods to call from outside: not class methods, nor those for files or for authors of mechanisms."""
     found = inspect.getmembers(cls, inspect.isfunction)
-    return [name for name, _ in found if not name.startswith("_") and "checkpoint" not in name]
+    return [name for name, _ in found if not name.startswith("_") and name not in ("bind", "save_checkpoint")]
