@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Write web/src/mechanisms.gen.ts: the TypeScript types of every registered mechanism.
+
+python3 build_scripts/make_types.py            # write the file
+python3 build_scripts/make_types.py --check    # exit 1 when the file is not what the registry says
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import subprocess
+import sys
+import typing
+from pathlib import Path
+from typing import Any
+
+import toolchain
+
+TARGET = toolchain.ROOT / "web" / "src" / "mechanisms.gen.ts"
+
+HEADER = """\
+// Written by build_scripts/make_types.py from describe(); do not edit. A mechanism appears here by being registered.
+import type { AttentionObject, CallOptions, MechanismClass } from "./client.js";
+import type { ArrayInput, MaskInput, Tensor } from "./tensor.js";
+"""
+
+SIMPLE = {"int": "number", "float": "number", "bool": "boolean", "str": "string", "None": "null", "Any": "unknown"}
+ARRAYS = {"Float32Array": "Tensor", "ArrayLike": "ArrayInput", "array": "ArrayInput"}
+
+
+def source() -> str:
+    """The whole file, from the registry of the package installed in the Python that runs this."""
+    from ruvector_attention import registry
+
+    described = registry.describe()["mechanisms"]
+    parts = [HEADER]
+    for mechanism in described:
+        parts += [config_interface(mechanism), class_interface(mechanism, registry.get(mechanism["name"]))]
+    by_class = [f"readonly {m['class']}: MechanismClass<{m['class']}Config, {m['class']}>;" for m in described]
+    by_name = [f"{m['name']}: {{ config: {m['class']}Config; instance: {m['class']} }};" for m in described]
+    parts.append(interface("Mechanisms", "The classes on a loaded runtime.", by_class))
+    parts.append(interface("MechanismsByName", "The same by registry name, for create().", by_name))
+    return "\n".join(parts)
+
+
+def interface(name: str, doc: str, members: list[str]) -> str:
+    return "\n".join([f"/** {doc} */", f"export interface {name} {{", *(f"  {member}" for member in members), "}", ""])
+
+
+def config_interface(mechanism: dict[str, Any]) -> str:
+    lines = [f"/** Settings of {mechanism['class']}. */", f"export interface {mechanism['class']}Config {{"]
+    for field in mechanism["config"]:
+        default = "" if field["required"] else f" Default: {javascript(field['default'])}."
+        lines.append(f"  /** {comment(field['doc'])}{default} */")
+        lines.append(f"  {camel(field['name'])}{'' if field['required'] else '?'}: {config_type(field)};")
+    return "\n".join([*lines, "}", ""])
+
+
+def class_interface(mechanism: dict[str, Any], cls: type) -> str:
+    name = mechanism["class"]
+    paper = f" {mechanism['paper']}." if mechanism["paper"] else ""
+    lines = [f"/** {comment(mechanism['summary'])}{comment(paper, stop=False)} */"]
+    lines.append(f"export interface {name} extends AttentionObject<{name}Config> {{")
+    for method in mechanism["methods"]:
+        function = getattr(cls, method)
+        summary = (inspect.getdoc(function) or "").split("\n\n")[0]
+        if summary:
+            lines.append(f"  /** {comment(' '.join(summary.split()))} */")
+        lines.append(f"  {camel(method)}({parameters(function)}): Promise<{returned(function)}>;")
+    return "\n".join([*lines, "}", ""])
+
+
+def parameters(function: Any) -> str:
+    """Positional parameters, then one object with the keyword-only ones and the bridge's own options."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    positional, keywords, rest = [], [], ""
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        kind = parameter_type(parameter, hints.get(parameter.name))
+        mark = "" if parameter.default is parameter.empty else "?"
+        if parameter.kind is parameter.VAR_KEYWORD:
+            rest = " & Record<string, unknown>"
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            return f"...args: {kind}[]"
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            keywords.append(f"{camel(parameter.name)}{mark}: {kind}")
+        else:
+            positional.append(f"{camel(parameter.name)}{mark}: {kind}")
+    if not positional and not keywords and not rest:
+        return ""
+    options = f"{{ {'; '.join(keywords)} }} & CallOptions{rest}" if keywords else f"CallOptions{rest}"
+    return ", ".join([*positional, f"options?: {options}"])
+
+
+def parameter_type(parameter: inspect.Parameter, hint: Any) -> str:
+    """From the Setting in the annotation where there is one, else from the annotation as it is written."""
+    written = next((s.type for s in getattr(hint, "__metadata__", ()) if getattr(s, "type", None)), None)
+    kind = typescript(str(written or parameter.annotation))
+    return kind.replace("ArrayInput", "MaskInput") if parameter.name == "mask" else kind
+
+
+def returned(function: Any) -> str:
+    return typescript(str(inspect.signature(function).return_annotation)).replace("ArrayInput", "Tensor")
+
+
+def typescript(annotation: str) -> str:
+    """A Python annotation, as text, in TypeScript; what JavaScript cannot know precisely is unknown."""
+    annotation = annotation.strip("'\" ")
+    parts = split(annotation, "|")
+    if len(parts) > 1:
+        kinds = list(dict.fromkeys(typescript(part) for part in parts))
+        return "unknown" if "unknown" in kinds else " | ".join(kinds)
+    if annotation in ARRAYS or annotation in SIMPLE:
+        return ARRAYS.get(annotation) or SIMPLE[annotation]
+    outer, bracket, inner = annotation.partition("[")
+    if not bracket:
+        return "unknown"
+    items = [typescript(item) for item in split(inner.removesuffix("]"), ",") if item.strip() != "..."]
+    if outer in ("list", "Iterable", "Sequence") and len(items) == 1:
+        return f"({items[0]})[]" if "|" in items[0] else f"{items[0]}[]"
+    if outer == "tuple" and items:
+        return f"{items[0]}[]" if "..." in inner else f"[{', '.join(items)}]"
+    if outer in ("dict", "Mapping") and len(items) == 2:
+        return f"Record<string, {items[1]}>"
+    return "unknown"
+
+
+def split(text: str, separator: str) -> list[str]:
+    """At separators outside of brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "[") - (letter == "]")
+        if letter == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
+
+
+def config_type(field: dict[str, Any]) -> str:
+    if "choices" in field:
+        choices = " | ".join(f'"{choice}"' for choice in field["choices"])
+        return f"{choices} | null" if "None" in field["type"] else choices
+    return typescript(field["type"])
+
+
+def javascript(value: Any) -> str:
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else f"{value}"
+
+
+def camel(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])_+([a-z0-9])", lambda match: match.group(1).upper(), name)
+
+
+def comment(text: str, stop: bool = True) -> str:
+    text = text.replace("*/", "* /")
+    return text + ("." if stop and text and text[-1] not in ".!?" else "")
+
+
+def formatted(text: str) -> str:
+    """As the formatter of web/ would leave it, so that the lint never argues with the generator."""
+    node_modules = toolchain.node_modules()
+    biome = node_modules / ".bin" / "biome"
+    command = [biome, "format", f"--stdin-file-path={TARGET.relative_to(TARGET.parents[1])}"]
+    done = subprocess.run(command, input=text, text=True, capture_output=True, cwd=TARGET.parents[1], check=False)
+    if done.returncode != 0:
+        raise toolchain.ToolchainError(f"biome could not format the types: {done.stderr.strip()}")
+    return done.stdout
+
+
+def generate() -> str:
+    """The text that TARGET must have, from the package as it stands in the tree."""
+    toolchain.install_native()
+    emitted = subprocess.run(
+        [toolchain.venv(), Path(__file__), "--emit"], text=True, stdout=subprocess.PIPE, check=True
+    ).stdout
+    return formatted(emitted)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; fail when the file is out of date")
+    parser.add_argument("--emit", action="store_true", help=argparse.SUPPRESS)  # runs where the package is installed
+    arguments = parser.parse_args()
+    if arguments.emit:
+        sys.stdout.write(source())
+        return 0
+    text = generate()
+    if arguments.check:
+        current = TARGET.exists() and TARGET.read_text() == text
+        if not current:
+            name = TARGET.relative_to(toolchain.ROOT)
+            print(f"{name} is out of date: run build_scripts/make_types.py", file=sys.stderr)
+        return 0 if current else 1
+    TARGET.write_text(text)
+    print(TARGET.relative_to(toolchain.ROOT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+/**
+ * Builds the npm package into dist/lib and the demo page into dist/page.
+ *
+ *   node build.mjs [--pyodide FOLDER --wheel FILE]
+ *
+ * With a Pyodide folder and the wheel, dist/page is complete: any static server can serve it, and it loads nothing
+ * from elsewhere. Without them only the code is built.
+ */
+import { spawnSync } from "node:child_process";
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { build } from "esbuild";
+
+const WEB = fileURLToPath(new URL(".", import.meta.url));
+const LIB = join(WEB, "dist/lib");
+const PAGE = join(WEB, "dist/page");
+
+const { values: options } = parseArgs({
+  options: { pyodide: { type: "string" }, wheel: { type: "string" } },
+});
+
+const common = {
+  bundle: true,
+  format: "esm",
+  target: "es2022",
+  external: ["node:*"],
+  logLevel: "warning",
+};
+
+async function buildLibrary() {
+  await rm(LIB, { recursive: true, force: true });
+  await build({
+    ...common,
+    entryPoints: [join(WEB, "src/index.ts"), join(WEB, "src/worker.ts")],
+    outdir: LIB,
+    sourcemap: true,
+    sourcesContent: false,
+  });
+  const tsc = join(WEB, "node_modules/typescript/bin/tsc");
+  const { status } = spawnSync(process.execPath, [tsc, "-p", join(WEB, "tsconfig.types.json")], {
+    stdio: "inherit",
+  });
+  if (status !== 0) throw new Error("tsc found errors");
+}
+
+async function buildPage() {
+  await mkdir(PAGE, { recursive: true });
+  await build({
+    ...common,
+    entryPoints: { app: join(WEB, "demo/main.ts"), worker: join(WEB, "src/worker.ts") },
+    outdir: PAGE,
+    minify: true,
+  });
+  for (const file of ["index.html", "style.css", "icon.svg", "digits_job.py"]) {
+    await copyFile(join(WEB, "demo", file), join(PAGE, file));
+  }
+}
+
+/** Pyodide's own files and the wheels its lock names, where they are present; nothing else of its folder. */
+async function copyAssets(pyodide, wheel) {
+  const target = join(PAGE, "pyodide");
+  await rm(target, { recursive: true, force: true });
+  await mkdir(target, { recursive: true });
+  const lock = JSON.parse(await readFile(join(pyodide, "pyodide-lock.json"), "utf8"));
+  const wanted = new Set([
+    "pyodide.mjs",
+    "pyodide.asm.mjs", // from 0.28 on
+    "pyodide.asm.js", // before
+    "pyodide.asm.wasm",
+    "python_stdlib.zip",
+    "pyodide-lock.json",
+    lock.packages.numpy.file_name,
+  ]);
+  const present = await readdir(pyodide);
+  for (const file of present) if (wanted.has(file)) await copyFile(join(pyodide, file), join(target, file));
+  if (!present.includes(lock.packages.numpy.file_name)) throw new Error(`${pyodide} lacks the NumPy wheel`);
+  for (const file of await readdir(PAGE)) if (file.endsWith(".whl")) await rm(join(PAGE, file));
+  await copyFile(wheel, join(PAGE, basename(wheel)));
+  const manifest = { pyodide: "pyodide/", wheel: basename(wheel) };
+  await writeFile(join(PAGE, "assets.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+}
+
+await buildLibrary();
+await buildPage();
+if (options.pyodide && options.wheel) await copyAssets(options.pyodide, options.wheel);

@@ -1,0 +1,260 @@
+/** The attention mechanisms as JavaScript objects: classes made from describe(), instances that hold a handle. */
+
+import type { Description, MechanismDescription } from "./description.js";
+import { RuntimeLostError, UnsupportedError } from "./errors.js";
+import { camel, mapKeys, snake } from "./naming.js";
+import { buffersOf, type Connection, type Wire } from "./protocol.js";
+import { decode, type Encoding, encode } from "./tensor.js";
+
+export interface CallOptions {
+  /** Hand the arrays' buffers over to the worker instead of copying them; the caller's arrays are then detached. */
+  transfer?: boolean;
+}
+
+/** What an instance of any mechanism is. The methods of each class stand in mechanisms.gen.ts. */
+export class Attention {
+  /** Resolves when Python has accepted the config, rejects with InvalidConfigError and the like. */
+  readonly ready: Promise<this>;
+  #handle = 0;
+  #disposed = false;
+  #config: Record<string, unknown> = {};
+  readonly #client: Client;
+  readonly #inputs: readonly string[];
+
+  /** @internal */
+  constructor(client: Client, name: string, config: object, inputs: readonly string[] = []) {
+    this.#client = client;
+    this.#inputs = inputs;
+    this.ready = client.open(name, config).then(({ handle, config: accepted }) => {
+      this.#handle = handle;
+      this.#config = mapKeys(accepted, camel);
+      client.track(this, handle);
+      return this;
+    });
+    // Whoever awaits `ready` or calls a method meets the error; nobody else needs to.
+    this.ready.catch(() => {});
+  }
+
+  /** The config as Python completed it, once `ready`. */
+  get config(): Readonly<Record<string, unknown>> {
+    return this.#config;
+  }
+
+  /** Calls any method by its Python or JavaScript name. A plain object at the end holds keyword arguments. */
+  async call(method: string, ...args: unknown[]): Promise<unknown> {
+    // The arguments are read now: a caller may reuse its arrays as soon as it has the promise.
+    const request = this.#client.encodeCall(snake(method), args, this.#inputs);
+    await this.ready;
+    if (this.#disposed) throw new RuntimeLostError(`${this.constructor.name} was disposed; create another`);
+    return this.#client.send(this.#handle, request);
+  }
+
+  /** Frees the Python object. Further calls fail; a second dispose does nothing. */
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    await this.ready.then(
+      () => this.#client.release(this, this.#handle),
+      () => {},
+    );
+  }
+
+  [Symbol.dispose](): void {
+    void this.dispose();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+}
+
+/** An instance as the generated types see it. */
+export interface AttentionObject<Config> extends Omit<Attention, "ready" | "config"> {
+  readonly ready: Promise<this>;
+  /** The config as Python completed it, once `ready`. */
+  readonly config: Readonly<Required<Config>>;
+}
+
+/** A class of a loaded runtime. */
+export interface MechanismClass<Config, Instance> {
+  /** Usable at once: calls wait until Python has accepted the config. */
+  new (config: Config): Instance;
+  /** Waits for that, and rejects where it is not. */
+  create(config: Config): Promise<Instance>;
+}
+
+interface EncodedCall {
+  method: string;
+  args: Wire[];
+  kwargs: { [key: string]: Wire };
+  transfer: boolean;
+}
+
+/** A loaded runtime. */
+export class Client {
+  readonly #connection: Connection;
+  readonly #sameThread: boolean;
+  #description: Description;
+  /** Frees what was never disposed, some time after its owner forgot it. */
+  readonly #forgotten = new FinalizationRegistry<number>((handle) => {
+    this.#connection.request("release", { handle }).catch(() => {});
+  });
+  readonly #classes = new Map<string, new (config?: object) => Attention>();
+
+  constructor(connection: Connection, description: Description, sameThread: boolean) {
+    this.#connection = connection;
+    this.#sameThread = sameThread;
+    this.#description = description;
+    for (const mechanism of description.mechanisms) {
+      this.#classes.set(mechanism.class, makeClass(this, mechanism));
+      Object.defineProperty(this, mechanism.class, {
+        value: this.#classes.get(mechanism.class),
+        enumerable: true,
+      });
+    }
+  }
+
+  /** The version of the Python package. */
+  get version(): string {
+    return this.#description.version;
+  }
+
+  /** Which kernels run: "wasm-simd128", "wasm-relaxed-simd", "numpy" … */
+  get backend(): string {
+    return this.#description.backend;
+  }
+
+  /** Every mechanism with its config, inputs and methods, asked anew. */
+  async describe(): Promise<Description> {
+    this.#description = decode(await this.#connection.request("describe", {})) as Description;
+    return this.#description;
+  }
+
+  /**
+   * A mechanism by its registry name ("scaled_dot_product", "scaled-dot-product"), or any class of a module given to
+   * load() as "module:Class". Rejects when the config is not accepted.
+   */
+  create(name: string, config: object = {}): Promise<Attention> {
+    const id = name.includes(":") ? name : name.replaceAll("-", "_");
+    const known = this.#description.mechanisms.find((mechanism) => mechanism.name === id);
+    const Class = known && this.#classes.get(known.class);
+    return (Class ? new Class(config) : new Attention(this, id, config)).ready;
+  }
+
+  /** Ends the runtime; a worker is terminated. Everything still waiting rejects with RuntimeLostError. */
+  close(): void {
+    this.#connection.lose(new RuntimeLostError("the runtime was closed"));
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** @internal */
+  async open(name: string, config: object): Promise<{ handle: number; config: Record<string, unknown> }> {
+    const encoded = encode(mapKeys(config, snake), "config", this.#encoding(false));
+    const reply = await this.#connection.request("create", { name, config: encoded }, this.#buffers(encoded));
+    return decode(reply) as { handle: number; config: Record<string, unknown> };
+  }
+
+  /** @internal */
+  encodeCall(method: string, args: readonly unknown[], inputs: readonly string[]): EncodedCall {
+    const positional = [...args];
+    let options: Record<string, unknown> = {};
+    const last = positional.at(-1);
+    if (isPlainObject(last) && !("data" in last && "shape" in last)) {
+      options = last;
+      positional.pop();
+    }
+    while (positional.length > 0 && positional.at(-1) === undefined) positional.pop();
+    const { transfer = false, ...rest } = options as CallOptions & Record<string, unknown>;
+    const how = this.#encoding(transfer);
+    // Only forward and attention_weights take the inputs in their order; elsewhere an argument has its number.
+    const names = method === "forward" || method === "attention_weights" ? inputs : [];
+    const encodeOne = (value: unknown, i: number): Wire => {
+      const name = names[i] ?? `argument ${i + 1}`;
+      return method.endsWith("_batch") && i === 0 ? encodeItems(value, how) : encode(value, name, how);
+    };
+    const kwargs: { [key: string]: Wire } = {};
+    for (const [key, value] of Object.entries(rest)) {
+      const name = snake(key);
+      if (value !== undefined) kwargs[name] = encode(value, name, how);
+    }
+    return {
+      method,
+      args: positional.map(encodeOne),
+      kwargs,
+      transfer,
+    };
+  }
+
+  /** @internal */
+  async send(handle: number, { method, args, kwargs }: EncodedCall): Promise<unknown> {
+    const transfer = this.#buffers([args, kwargs]);
+    return decode(await this.#connection.request("call", { handle, method, args, kwargs }, transfer));
+  }
+
+  /** @internal */
+  track(owner: Attention, handle: number): void {
+    this.#forgotten.register(owner, handle, owner);
+  }
+
+  /** @internal */
+  async release(owner: Attention, handle: number): Promise<void> {
+    this.#forgotten.unregister(owner);
+    await this.#connection.request("release", { handle });
+  }
+
+  #encoding(transfer: boolean): Encoding {
+    return { transfer, sameThread: this.#sameThread };
+  }
+
+  #buffers(value: Wire): ArrayBuffer[] {
+    return this.#sameThread ? [] : buffersOf(value);
+  }
+}
+
+/** The items of a batch: lists of inputs or objects of them, never one array, even where all have equal shapes. */
+function encodeItems(items: unknown, how: Encoding): Wire {
+  if (!Array.isArray(items)) return encode(items, "items", how);
+  return items.map((item, i) =>
+    Array.isArray(item)
+      ? item.map((input, j) => encode(input, `items[${i}][${j}]`, how))
+      : encode(isPlainObject(item) ? mapKeys(item, snake) : item, `items[${i}]`, how),
+  );
+}
+
+function makeClass(client: Client, mechanism: MechanismDescription) {
+  const { class: className, name, methods } = mechanism;
+  const inputs = mechanism.inputs.map((input) => input.name);
+  const Class = class extends Attention {
+    static create(config: object = {}): Promise<Attention> {
+      return new Class(config).ready;
+    }
+    constructor(config: object = {}) {
+      if (!isPlainObject(config)) {
+        throw new UnsupportedError(
+          `the config of ${className} is a ${typeof config}; expected an object, like { dim: 64 }`,
+        );
+      }
+      super(client, name, config, inputs);
+    }
+  };
+  Object.defineProperty(Class, "name", { value: className });
+  for (const method of methods) {
+    const jsName = camel(method);
+    if (jsName in Attention.prototype) continue;
+    Object.defineProperty(Class.prototype, jsName, {
+      value(this: Attention, ...args: unknown[]) {
+        return this.call(method, ...args);
+      },
+    });
+  }
+  return Class;
+}
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}

@@ -1,0 +1,56 @@
+/** Opens a connection to a host: in this thread, in a Web Worker, or in a Node worker thread. */
+import { LoadError, RuntimeLostError } from "./errors.js";
+import { Connection, type FromHost, serve } from "./protocol.js";
+import { PyodideHost } from "./pyodide_host.js";
+
+export const IN_NODE = typeof process === "object" && process.versions?.node !== undefined;
+
+export function connectHere(): Connection {
+  const host = new PyodideHost();
+  // A microtask keeps the order of calls and lets the caller attach its handlers first.
+  const connection: Connection = new Connection(
+    (message) => queueMicrotask(() => void serve(host, message, (reply) => connection.receive(reply))),
+    () => {},
+  );
+  return connection;
+}
+
+export async function connectWorker(url: URL | string): Promise<Connection> {
+  return IN_NODE ? connectNodeWorker(url) : connectWebWorker(url);
+}
+
+function connectWebWorker(url: URL | string): Connection {
+  if (typeof Worker === "undefined") {
+    throw new LoadError("this environment has no Web Worker; load with { worker: false }");
+  }
+  const worker = new Worker(url, { type: "module", name: "ruvector-attention" });
+  const connection = new Connection(
+    (message, transfer) => worker.postMessage(message, transfer),
+    () => worker.terminate(),
+  );
+  worker.addEventListener("message", (event: MessageEvent<FromHost>) => connection.receive(event.data));
+  worker.addEventListener("error", (event) => {
+    connection.lose(new RuntimeLostError(`the worker stopped: ${event.message || `cannot load ${url}`}`));
+  });
+  worker.addEventListener("messageerror", () => {
+    connection.lose(new RuntimeLostError("the worker sent a message that cannot be read"));
+  });
+  return connection;
+}
+
+async function connectNodeWorker(url: URL | string): Promise<Connection> {
+  const { Worker: NodeWorker } = await import("node:worker_threads");
+  const worker = new NodeWorker(new URL(url));
+  const connection = new Connection(
+    (message, transfer) => worker.postMessage(message, transfer),
+    () => void worker.terminate(),
+    // Only a request in flight keeps the program alive; an idle worker does not.
+    (waiting) => (waiting ? worker.ref() : worker.unref()),
+  );
+  worker.on("message", (message: FromHost) => connection.receive(message));
+  worker.on("error", (error) =>
+    connection.lose(new RuntimeLostError(`the worker stopped: ${error.message}`)),
+  );
+  worker.on("exit", (code) => connection.lose(new RuntimeLostError(`the worker ended with code ${code}`)));
+  return connection;
+}

@@ -1,0 +1,41 @@
+/** What describe() answers: the registry of the Python package as data. */
+
+export interface Description {
+  version: string;
+  backend: string;
+  errors: string[];
+  mechanisms: MechanismDescription[];
+  /** How many objects JavaScript holds in the runtime at this moment. */
+  handles: number;
+}
+
+export interface MechanismDescription {
+  name: string;
+  class: string;
+  summary: string;
+  paper: string;
+  complexity: string;
+  config: Field[];
+  inputs: InputSpec[];
+  options: Field[];
+  outputs: { name: string; axes: string[] }[];
+  methods: string[];
+}
+
+export interface Field {
+  name: string;
+  /** A Python type: "int", "float | None", "bool", "str" … */
+  type: string;
+  required?: boolean;
+  default?: unknown;
+  doc: string;
+  choices?: unknown[];
+}
+
+export interface InputSpec {
+  name: string;
+  axes: string[];
+  dtype: string;
+  optional: boolean;
+  doc: string;
+}

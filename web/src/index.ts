@@ -1,0 +1,8 @@
+/** Attention mechanisms over SIMD kernels, from JavaScript. Importing this module does nothing by itself. */
+export { Attention, type CallOptions, type Client } from "./client.js";
+export type { Description, Field, InputSpec, MechanismDescription } from "./description.js";
+export * from "./errors.js";
+export { type LoadOptions, load, type RuvectorAttention } from "./load.js";
+export type * from "./mechanisms.gen.js";
+export type { Progress, TypedArray } from "./protocol.js";
+export { type ArrayInput, type MaskInput, type Nested, type Tensor, tensor } from "./tensor.js";

@@ -1,0 +1,100 @@
+/** Finds the assets, opens a connection, and hands out the client. */
+import { Client } from "./client.js";
+import { connectHere, connectWorker, IN_NODE } from "./connect.js";
+import type { Description } from "./description.js";
+import { AttentionError, LoadError } from "./errors.js";
+import type { Mechanisms, MechanismsByName } from "./mechanisms.gen.js";
+import type { HostAssets, Progress } from "./protocol.js";
+import { decode } from "./tensor.js";
+
+export interface LoadOptions {
+  runtime?: "pyodide";
+  /**
+   * Folder with assets.json, which names the Pyodide folder and the wheel: a URL, or a path in Node. Default: the
+   * folder `assets` beside this module.
+   */
+  assetBase?: string | URL;
+  /** A Pyodide folder of your own (a CDN, npm's `pyodide`) instead of the one in assets.json. */
+  indexURL?: string | URL;
+  /** A wheel of your own instead of the one in assets.json. */
+  wheel?: string | URL;
+  /** true: Pyodide runs in a worker of its own and the page stays responsive (default). false: in this thread. */
+  worker?: boolean;
+  /** Where the worker's script is, when a bundler or another origin moved it. */
+  workerURL?: string | URL;
+  /** Python modules to add, name → source: your own mechanisms register themselves when they are imported. */
+  modules?: Record<string, string>;
+  onProgress?: (progress: Progress) => void;
+}
+
+/** A loaded runtime: `ra.create("flash", …)`, `new ra.FlashAttention(…)`, both typed. */
+export type RuvectorAttention = TypedCreate & Client & Mechanisms;
+
+interface TypedCreate {
+  create<Name extends keyof MechanismsByName>(
+    name: Name,
+    config: MechanismsByName[Name]["config"],
+  ): Promise<MechanismsByName[Name]["instance"]>;
+}
+
+export async function load(options: LoadOptions = {}): Promise<RuvectorAttention> {
+  const { runtime = "pyodide", worker = true, modules = {}, onProgress } = options;
+  if (runtime !== "pyodide") throw new LoadError(`runtime is '${runtime}'; expected 'pyodide'`);
+  const assets: HostAssets = { ...(await locate(options)), modules };
+  const connection = worker
+    ? await connectWorker(options.workerURL ?? new URL("./worker.js", import.meta.url))
+    : connectHere();
+  try {
+    const description = decode(await connection.start(assets, onProgress)) as unknown as Description;
+    return new Client(connection, description, !worker) as RuvectorAttention;
+  } catch (error) {
+    connection.lose(error instanceof AttentionError ? error : new LoadError(String(error)));
+    throw error;
+  }
+}
+
+async function locate(options: LoadOptions): Promise<{ indexURL: string; wheel: string }> {
+  const { indexURL, wheel } = options;
+  if (indexURL && wheel) return { indexURL: folder(indexURL), wheel: absolute(wheel) };
+  const base = folder(options.assetBase ?? new URL("./assets/", import.meta.url));
+  const manifest = await readJson(new URL("assets.json", base));
+  return {
+    indexURL: indexURL ? folder(indexURL) : new URL(manifest.pyodide, base).href,
+    wheel: wheel ? absolute(wheel) : new URL(manifest.wheel, base).href,
+  };
+}
+
+async function readJson(url: URL): Promise<{ pyodide: string; wheel: string }> {
+  try {
+    if (url.protocol === "file:") {
+      const { readFile } = await import("node:fs/promises");
+      return JSON.parse(await readFile(url, "utf8"));
+    }
+    const response = await fetch(url);
+    if (!response.ok) throw new Error(`the server answered ${response.status}`);
+    return await response.json();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new LoadError(`${url.href} cannot be read: ${reason}; assetBase is the folder that holds it`);
+  }
+}
+
+function absolute(place: string | URL): string {
+  if (place instanceof URL) return place.href;
+  if (/^[a-z][a-z0-9+.-]+:/i.test(place)) return place; // two letters at least: C:\ is a path
+  return IN_NODE ? pathToURL(place) : new URL(place, document_base()).href;
+}
+
+function folder(place: string | URL): string {
+  const url = absolute(place);
+  return url.endsWith("/") ? url : `${url}/`;
+}
+
+function pathToURL(path: string): string {
+  // process.getBuiltinModule would need a newer Node; a file URL resolves a path just as well.
+  return new URL(encodeURI(path).replace(/[?#]/g, encodeURIComponent), `file://${process.cwd()}/`).href;
+}
+
+function document_base(): string {
+  return typeof document === "undefined" ? self.location.href : document.baseURI;
+}

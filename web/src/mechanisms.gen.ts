@@ -1,0 +1,426 @@
+// Written by build_scripts/make_types.py from describe(); do not edit. A mechanism appears here by being registered.
+import type { AttentionObject, CallOptions, MechanismClass } from "./client.js";
+import type { ArrayInput, MaskInput, Tensor } from "./tensor.js";
+
+/** Settings of CrossAttention. */
+export interface CrossAttentionConfig {
+  /** channels of queries and outputs, over all heads. */
+  dim: number;
+  /** heads; divides dim. Default: 8. */
+  numHeads?: number;
+  /** heads of keys and values, each shared by num_heads / num_kv_heads; None: num_heads. Default: null. */
+  numKvHeads?: number | null;
+  /** learned maps into the heads and out; False: channels are split as they are. Default: true. */
+  projections?: boolean;
+  /** the learned maps add a bias. Default: true. */
+  bias?: boolean;
+  /** channels of keys; None: as the heads need them. Default: null. */
+  kdim?: number | null;
+  /** channels of values; None: those of keys. Default: null. */
+  vdim?: number | null;
+  /** seed of the initial parameters and of dropout. Default: 0. */
+  seed?: number;
+  /** keys that one call may have; more is an InputTooLargeError. Default: 100000. */
+  maxSequenceLength?: number;
+  /** factor on the dot products; None: 1 / sqrt(channels of a head). Default: null. */
+  scale?: number | null;
+  /** divides the scores, after the scale. Default: 1.0. */
+  temperature?: number;
+  /** scale queries and keys to length 1 first: cosine attention. Default: false. */
+  normalize?: boolean;
+  /** query i sees keys j <= i + (n_key - n_query). Default: false. */
+  causal?: boolean;
+  /** share of weights dropped when training. Default: 0.0. */
+  dropout?: number;
+}
+
+/** O = MultiHead(X, Y, Y): every row of the query attends to the rows of another sequence. Vaswani et al., 2017, arXiv:1706.03762; Ainslie et al., 2023, arXiv:2305.13245. */
+export interface CrossAttention extends AttentionObject<CrossAttentionConfig> {
+  /** The weights of every head, (..., num_heads, n_query, n_key). */
+  attentionWeights(
+    query: ArrayInput,
+    keys: ArrayInput,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      causal?: boolean | null;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  /** The outputs, (..., n_query, dim). */
+  forward(
+    query: ArrayInput,
+    keys: ArrayInput,
+    values?: ArrayInput | null,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      causal?: boolean | null;
+      training?: boolean;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  /** The outputs of many items whose shapes may differ; ``options`` hold for all of them. */
+  forwardBatch(
+    items: (ArrayInput[] | Record<string, unknown>)[],
+    options?: CallOptions & Record<string, unknown>,
+  ): Promise<Tensor[]>;
+  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  getConfig(): Promise<Record<string, unknown>>;
+  /** attention_weights by the name under which other packages have it. */
+  headAttentionWeights(
+    query: ArrayInput,
+    keys: ArrayInput,
+    options?: CallOptions & Record<string, unknown>,
+  ): Promise<Tensor>;
+  /** The output of one head before the map out, (..., n_query, dim / num_heads). */
+  headOutput(
+    head: number,
+    query: ArrayInput,
+    keys: ArrayInput,
+    values?: ArrayInput | null,
+    options?: CallOptions & Record<string, unknown>,
+  ): Promise<Tensor>;
+  /** Take over parameters; nothing is changed unless all fit. */
+  loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
+  /** How many numbers the parameters hold. */
+  numParameters(): Promise<number>;
+  /** The learned arrays by name; they are the object's own, so writing into them changes it. */
+  parameters(): Promise<Record<string, Tensor>>;
+  /** Back to the state in which the object was made, parameters excepted: dropout starts again from its seed. */
+  reset(): Promise<null>;
+  /** A copy of all that distinguishes this object from a new one with the same settings. */
+  stateDict(): Promise<Record<string, Tensor>>;
+}
+
+/** Settings of FlashAttention. */
+export interface FlashAttentionConfig {
+  /** channels of queries and keys. */
+  dim: number;
+  /** rows of a tile in packages that leave this to the caller; the engine sizes its own. Default: null. */
+  blockSize?: number | null;
+  /** seed of the initial parameters and of dropout. Default: 0. */
+  seed?: number;
+  /** keys that one call may have; more is an InputTooLargeError. Default: 100000. */
+  maxSequenceLength?: number;
+  /** factor on the dot products; None: 1 / sqrt(channels of a head). Default: null. */
+  scale?: number | null;
+  /** divides the scores, after the scale. Default: 1.0. */
+  temperature?: number;
+  /** scale queries and keys to length 1 first: cosine attention. Default: false. */
+  normalize?: boolean;
+  /** query i sees keys j <= i + (n_key - n_query). Default: false. */
+  causal?: boolean;
+  /** share of weights dropped when training. Default: 0.0. */
+  dropout?: number;
+}
+
+/** out_i = sum_j softmax_j(scale * <q_i, k_j> / temperature + bias_ij) v_j, tile by tile. Dao et al., 2022, arXiv:2205.14135. */
+export interface FlashAttention extends AttentionObject<FlashAttentionConfig> {
+  /** The weights, (..., n_query, n_key): each row sums to 1, or is 0 where the mask leaves nothing. */
+  attentionWeights(
+    query: ArrayInput,
+    keys: ArrayInput,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      causal?: boolean | null;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  /** The outputs, (..., n_query, dim_value). */
+  forward(
+    query: ArrayInput,
+    keys: ArrayInput,
+    values: ArrayInput,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      causal?: boolean | null;
+      training?: boolean;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  /** The outputs of many items whose shapes may differ; ``options`` hold for all of them. */
+  forwardBatch(
+    items: (ArrayInput[] | Record<string, unknown>)[],
+    options?: CallOptions & Record<string, unknown>,
+  ): Promise<Tensor[]>;
+  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  getConfig(): Promise<Record<string, unknown>>;
+  /** Take over parameters; nothing is changed unless all fit. */
+  loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
+  /** How many numbers the parameters hold. */
+  numParameters(): Promise<number>;
+  /** The learned arrays by name; they are the object's own, so writing into them changes it. */
+  parameters(): Promise<Record<string, Tensor>>;
+  /** Back to the state in which the object was made, parameters excepted: dropout starts again from its seed. */
+  reset(): Promise<null>;
+  /** A copy of all that distinguishes this object from a new one with the same settings. */
+  stateDict(): Promise<Record<string, Tensor>>;
+}
+
+/** Settings of MultiHeadAttention. */
+export interface MultiHeadAttentionConfig {
+  /** channels of queries and outputs, over all heads. */
+  dim: number;
+  /** heads; divides dim. Default: 8. */
+  numHeads?: number;
+  /** heads of keys and values, each shared by num_heads / num_kv_heads; None: num_heads. Default: null. */
+  numKvHeads?: number | null;
+  /** learned maps into the heads and out; False: channels are split as they are. Default: true. */
+  projections?: boolean;
+  /** the learned maps add a bias. Default: true. */
+  bias?: boolean;
+  /** channels of keys; None: as the heads need them. Default: null. */
+  kdim?: number | null;
+  /** channels of values; None: as the heads need them. Default: null. */
+  vdim?: number | null;
+  /** seed of the initial parameters and of dropout. Default: 0. */
+  seed?: number;
+  /** keys that one call may have; more is an InputTooLargeError. Default: 100000. */
+  maxSequenceLength?: number;
+  /** factor on the dot products; None: 1 / sqrt(channels of a head). Default: null. */
+  scale?: number | null;
+  /** divides the scores, after the scale. Default: 1.0. */
+  temperature?: number;
+  /** scale queries and keys to length 1 first: cosine attention. Default: false. */
+  normalize?: boolean;
+  /** query i sees keys j <= i + (n_key - n_query). Default: false. */
+  causal?: boolean;
+  /** share of weights dropped when training. Default: 0.0. */
+  dropout?: number;
+}
+
+/** O = concat_h(SDPA(Q Wq_h, K Wk_h, V Wv_h)) Wo, with biases. Vaswani et al., 2017, arXiv:1706.03762; Ainslie et al., 2023, arXiv:2305.13245. */
+export interface MultiHeadAttention extends AttentionObject<MultiHeadAttentionConfig> {
+  /** The weights of every head, (..., num_heads, n_query, n_key). */
+  attentionWeights(
+    query: ArrayInput,
+    keys: ArrayInput,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      causal?: boolean | null;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  /** The outputs, (..., n_query, dim). */
+  forward(
+    query: ArrayInput,
+    keys: ArrayInput,
+    values: ArrayInput,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      causal?: boolean | null;
+      training?: boolean;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  /** The outputs of many items whose shapes may differ; ``options`` hold for all of them. */
+  forwardBatch(
+    items: (ArrayInput[] | Record<string, unknown>)[],
+    options?: CallOptions & Record<string, unknown>,
+  ): Promise<Tensor[]>;
+  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  getConfig(): Promise<Record<string, unknown>>;
+  /** attention_weights by the name under which other packages have it. */
+  headAttentionWeights(
+    query: ArrayInput,
+    keys: ArrayInput,
+    options?: CallOptions & Record<string, unknown>,
+  ): Promise<Tensor>;
+  /** The output of one head before the map out, (..., n_query, dim / num_heads). */
+  headOutput(
+    head: number,
+    query: ArrayInput,
+    keys: ArrayInput,
+    values: ArrayInput,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      causal?: boolean | null;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  /** Take over parameters; nothing is changed unless all fit. */
+  loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
+  /** How many numbers the parameters hold. */
+  numParameters(): Promise<number>;
+  /** The learned arrays by name; they are the object's own, so writing into them changes it. */
+  parameters(): Promise<Record<string, Tensor>>;
+  /** Back to the state in which the object was made, parameters excepted: dropout starts again from its seed. */
+  reset(): Promise<null>;
+  /** A copy of all that distinguishes this object from a new one with the same settings. */
+  stateDict(): Promise<Record<string, Tensor>>;
+}
+
+/** Settings of ScaledDotProductAttention. */
+export interface ScaledDotProductAttentionConfig {
+  /** channels of queries and keys. */
+  dim: number;
+  /** seed of the initial parameters and of dropout. Default: 0. */
+  seed?: number;
+  /** keys that one call may have; more is an InputTooLargeError. Default: 100000. */
+  maxSequenceLength?: number;
+  /** factor on the dot products; None: 1 / sqrt(channels of a head). Default: null. */
+  scale?: number | null;
+  /** divides the scores, after the scale. Default: 1.0. */
+  temperature?: number;
+  /** scale queries and keys to length 1 first: cosine attention. Default: false. */
+  normalize?: boolean;
+  /** query i sees keys j <= i + (n_key - n_query). Default: false. */
+  causal?: boolean;
+  /** share of weights dropped when training. Default: 0.0. */
+  dropout?: number;
+}
+
+/** out_i = sum_j softmax_j(scale * <q_i, k_j> / temperature + bias_ij) v_j. Vaswani et al., 2017, arXiv:1706.03762. */
+export interface ScaledDotProductAttention extends AttentionObject<ScaledDotProductAttentionConfig> {
+  /** The weights, (..., n_query, n_key): each row sums to 1, or is 0 where the mask leaves nothing. */
+  attentionWeights(
+    query: ArrayInput,
+    keys: ArrayInput,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      causal?: boolean | null;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  /** The outputs, (..., n_query, dim_value). */
+  forward(
+    query: ArrayInput,
+    keys: ArrayInput,
+    values: ArrayInput,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      causal?: boolean | null;
+      training?: boolean;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  /** The outputs of many items whose shapes may differ; ``options`` hold for all of them. */
+  forwardBatch(
+    items: (ArrayInput[] | Record<string, unknown>)[],
+    options?: CallOptions & Record<string, unknown>,
+  ): Promise<Tensor[]>;
+  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  getConfig(): Promise<Record<string, unknown>>;
+  /** Take over parameters; nothing is changed unless all fit. */
+  loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
+  /** How many numbers the parameters hold. */
+  numParameters(): Promise<number>;
+  /** The learned arrays by name; they are the object's own, so writing into them changes it. */
+  parameters(): Promise<Record<string, Tensor>>;
+  /** Back to the state in which the object was made, parameters excepted: dropout starts again from its seed. */
+  reset(): Promise<null>;
+  /** A copy of all that distinguishes this object from a new one with the same settings. */
+  stateDict(): Promise<Record<string, Tensor>>;
+}
+
+/** Settings of SelfAttention. */
+export interface SelfAttentionConfig {
+  /** channels of queries and outputs, over all heads. */
+  dim: number;
+  /** heads; divides dim. Default: 8. */
+  numHeads?: number;
+  /** heads of keys and values, each shared by num_heads / num_kv_heads; None: num_heads. Default: null. */
+  numKvHeads?: number | null;
+  /** learned maps into the heads and out; False: channels are split as they are. Default: true. */
+  projections?: boolean;
+  /** the learned maps add a bias. Default: true. */
+  bias?: boolean;
+  /** seed of the initial parameters and of dropout. Default: 0. */
+  seed?: number;
+  /** keys that one call may have; more is an InputTooLargeError. Default: 100000. */
+  maxSequenceLength?: number;
+  /** factor on the dot products; None: 1 / sqrt(channels of a head). Default: null. */
+  scale?: number | null;
+  /** divides the scores, after the scale. Default: 1.0. */
+  temperature?: number;
+  /** scale queries and keys to length 1 first: cosine attention. Default: false. */
+  normalize?: boolean;
+  /** query i sees keys j <= i + (n_key - n_query). Default: false. */
+  causal?: boolean;
+  /** share of weights dropped when training. Default: 0.0. */
+  dropout?: number;
+}
+
+/** O = MultiHead(X, X, X): every row of the query attends to all rows of it. Vaswani et al., 2017, arXiv:1706.03762; Ainslie et al., 2023, arXiv:2305.13245. */
+export interface SelfAttention extends AttentionObject<SelfAttentionConfig> {
+  /** The weights of every head, (..., num_heads, n_key, n_key). */
+  attentionWeights(
+    query: ArrayInput,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      causal?: boolean | null;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  /** The outputs, (..., n_key, dim). */
+  forward(
+    query: ArrayInput,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      causal?: boolean | null;
+      training?: boolean;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  /** The outputs of many items whose shapes may differ; ``options`` hold for all of them. */
+  forwardBatch(
+    items: (ArrayInput[] | Record<string, unknown>)[],
+    options?: CallOptions & Record<string, unknown>,
+  ): Promise<Tensor[]>;
+  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  getConfig(): Promise<Record<string, unknown>>;
+  /** attention_weights by the name under which other packages have it. */
+  headAttentionWeights(query: ArrayInput, options?: CallOptions & Record<string, unknown>): Promise<Tensor>;
+  /** The output of one head before the map out, (..., n_key, dim / num_heads). */
+  headOutput(
+    head: number,
+    query: ArrayInput,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      causal?: boolean | null;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  /** Take over parameters; nothing is changed unless all fit. */
+  loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
+  /** How many numbers the parameters hold. */
+  numParameters(): Promise<number>;
+  /** The learned arrays by name; they are the object's own, so writing into them changes it. */
+  parameters(): Promise<Record<string, Tensor>>;
+  /** Back to the state in which the object was made, parameters excepted: dropout starts again from its seed. */
+  reset(): Promise<null>;
+  /** A copy of all that distinguishes this object from a new one with the same settings. */
+  stateDict(): Promise<Record<string, Tensor>>;
+}
+
+/** The classes on a loaded runtime. */
+export interface Mechanisms {
+  readonly CrossAttention: MechanismClass<CrossAttentionConfig, CrossAttention>;
+  readonly FlashAttention: MechanismClass<FlashAttentionConfig, FlashAttention>;
+  readonly MultiHeadAttention: MechanismClass<MultiHeadAttentionConfig, MultiHeadAttention>;
+  readonly ScaledDotProductAttention: MechanismClass<
+    ScaledDotProductAttentionConfig,
+    ScaledDotProductAttention
+  >;
+  readonly SelfAttention: MechanismClass<SelfAttentionConfig, SelfAttention>;
+}
+
+/** The same by registry name, for create(). */
+export interface MechanismsByName {
+  cross_attention: { config: CrossAttentionConfig; instance: CrossAttention };
+  flash: { config: FlashAttentionConfig; instance: FlashAttention };
+  multi_head: { config: MultiHeadAttentionConfig; instance: MultiHeadAttention };
+  scaled_dot_product: { config: ScaledDotProductAttentionConfig; instance: ScaledDotProductAttention };
+  self_attention: { config: SelfAttentionConfig; instance: SelfAttention };
+}

@@ -1,0 +1,13 @@
+/** Python's snake_case and JavaScript's camelCase, for the keys of configs, options and methods. */
+
+export function camel(name: string): string {
+  return name.replace(/(?<=[a-z0-9])_+([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+export function snake(name: string): string {
+  return name.replace(/(?<=[a-z0-9])([A-Z])/g, (_, letter: string) => `_${letter.toLowerCase()}`);
+}
+
+export function mapKeys(value: object, rename: (key: string) => string): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [rename(key), item]));
+}

@@ -1,0 +1,174 @@
+/**
+ * What crosses between the client and a host of Pyodide, whichever thread the host lives in: four verbs out,
+ * one reply back, progress in between. Everything is plain data that survives structuredClone; arrays are flat
+ * typed arrays with their shape beside them, so that their buffers can be transferred.
+ */
+import { fromWire, toWire, type WireError } from "./errors.js";
+
+export type TypedArray =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Uint8Array
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array
+  | BigInt64Array
+  | BigUint64Array;
+
+export interface WireArray {
+  $array: TypedArray;
+  shape: number[];
+  dtype: string;
+}
+export type Wire =
+  | null
+  | undefined
+  | boolean
+  | number
+  | string
+  | WireArray
+  | Wire[]
+  | { [key: string]: Wire };
+
+/** The four verbs of bridge.py, and their arguments. */
+export interface Verbs {
+  describe: Record<string, never>;
+  create: { name: string; config: Wire };
+  call: { handle: number; method: string; args: Wire[]; kwargs: { [key: string]: Wire } };
+  release: { handle: number };
+}
+export type Verb = keyof Verbs;
+
+export interface Progress {
+  /** What is being done: "Starting Python", "Loading NumPy" … */
+  stage: string;
+  /** 0 … 1 over the whole start. */
+  fraction: number;
+}
+
+/** Where a host finds what it runs. All are URLs; in Node file: URLs. */
+export interface HostAssets {
+  /** Folder with pyodide.mjs and its companions. */
+  indexURL: string;
+  wheel: string;
+  /** Further Python modules, name → source: a user's own mechanisms. */
+  modules: Record<string, string>;
+}
+
+export type ToHost =
+  | { id: number; start: HostAssets }
+  | { [V in Verb]: { id: number; verb: V; args: Verbs[V] } }[Verb];
+export type Answer = { value: Wire } | { error: WireError };
+export type FromHost = { id: number } & ({ progress: Progress } | Answer);
+
+/** One end of a connection: a Worker, a parentPort, a page's `self`, or a function call. */
+export type Post = (message: FromHost, transfer: ArrayBuffer[]) => void;
+
+/** The client's side of any connection. */
+export class Connection {
+  #next = 1;
+  #lost: Error | undefined;
+  readonly #waiting = new Map<
+    number,
+    { resolve: (value: Wire) => void; reject: (error: Error) => void; progress?: (p: Progress) => void }
+  >();
+
+  constructor(
+    private readonly send: (message: ToHost, transfer: ArrayBuffer[]) => void,
+    private readonly end: () => void,
+    /** Told when the first request starts to wait and when none does any more. */
+    private readonly busy: (waiting: boolean) => void = () => {},
+  ) {}
+
+  start(assets: HostAssets, progress?: (p: Progress) => void): Promise<Wire> {
+    return this.#post((id) => ({ id, start: assets }), [], progress);
+  }
+
+  request<V extends Verb>(verb: V, args: Verbs[V], transfer: ArrayBuffer[] = []): Promise<Wire> {
+    return this.#post((id) => ({ id, verb, args }) as ToHost, transfer);
+  }
+
+  receive(message: FromHost): void {
+    const waiter = this.#waiting.get(message.id);
+    if (!waiter) return;
+    if ("progress" in message) {
+      waiter.progress?.(message.progress);
+      return;
+    }
+    this.#settle(message.id);
+    if ("error" in message) waiter.reject(fromWire(message.error));
+    else waiter.resolve(message.value);
+  }
+
+  /** Ends the connection and fails what still waits, so that no promise hangs. */
+  lose(error: Error): void {
+    if (this.#lost) return;
+    this.#lost = error;
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+    this.end();
+  }
+
+  #settle(id: number): void {
+    this.#waiting.delete(id);
+    if (this.#waiting.size === 0) this.busy(false);
+  }
+
+  #post(
+    make: (id: number) => ToHost,
+    transfer: ArrayBuffer[],
+    progress?: (p: Progress) => void,
+  ): Promise<Wire> {
+    return new Promise((resolve, reject) => {
+      if (this.#lost) return reject(this.#lost);
+      const id = this.#next++;
+      if (this.#waiting.size === 0) this.busy(true);
+      this.#waiting.set(id, progress ? { resolve, reject, progress } : { resolve, reject });
+      try {
+        this.send(make(id), transfer);
+      } catch (error) {
+        // DataCloneError: a function or a symbol among the arguments.
+        this.#settle(id);
+        const message = error instanceof Error ? error.message : String(error);
+        reject(fromWire({ class: "UnsupportedError", message: `an argument cannot be sent: ${message}` }));
+      }
+    });
+  }
+}
+
+/** What a host must do; PyodideHost is the one that exists. */
+export interface Host {
+  start(assets: HostAssets, progress: (p: Progress) => void): Promise<Answer>;
+  request(verb: Verb, args: Verbs[Verb]): Answer;
+}
+
+/** The host's side of any connection: takes one message, posts its reply. */
+export async function serve(host: Host, message: ToHost, post: Post): Promise<void> {
+  const { id } = message;
+  let answer: Answer;
+  try {
+    answer =
+      "start" in message
+        ? await host.start(message.start, (progress) => post({ id, progress }, []))
+        : host.request(message.verb, message.args);
+  } catch (error) {
+    answer = { error: toWire(error) };
+  }
+  post({ id, ...answer }, "value" in answer ? buffersOf(answer.value) : []);
+}
+
+export function isWireArray(value: unknown): value is WireArray {
+  return typeof value === "object" && value !== null && "$array" in value;
+}
+
+/** Every distinct buffer in a message that can be transferred. */
+export function buffersOf(value: Wire, found = new Set<ArrayBuffer>()): ArrayBuffer[] {
+  if (isWireArray(value)) {
+    if (value.$array.buffer instanceof ArrayBuffer) found.add(value.$array.buffer);
+  } else if (typeof value === "object" && value !== null) {
+    for (const item of Object.values(value)) buffersOf(item as Wire, found);
+  }
+  return [...found];
+}

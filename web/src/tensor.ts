@@ -1,0 +1,197 @@
+/** Arrays as JavaScript has them, to and from flat typed arrays with a shape. */
+import { DimensionMismatchError, UnsupportedError } from "./errors.js";
+import { isWireArray, type TypedArray, type Wire, type WireArray } from "./protocol.js";
+
+/** A flat array that knows its shape; what every mechanism returns. */
+export type Tensor<T extends TypedArray = Float32Array> = T & { readonly shape: readonly number[] };
+
+export type Nested<T> = readonly T[] | readonly Nested<T>[];
+
+/**
+ * What every mechanism accepts: numbers nested in arrays, rows as typed arrays, one flat typed array (a vector
+ * unless it has a `shape`), or `{ data, shape }`.
+ */
+export type ArrayInput =
+  | Nested<number>
+  | readonly TypedArray[]
+  | TypedArray
+  | Tensor<TypedArray>
+  | { readonly data: TypedArray | readonly number[]; readonly shape: readonly number[] };
+
+/** A mask: booleans (true = may attend) or numbers that are added to the scores. A Uint8Array counts as booleans. */
+export type MaskInput =
+  | ArrayInput
+  | Nested<boolean>
+  | { readonly data: Uint8Array | readonly boolean[]; readonly shape: readonly number[] };
+
+/** Gives a flat array its shape. */
+export function tensor<T extends TypedArray>(data: T, shape: readonly number[]): Tensor<T> {
+  checkShape(data.length, shape);
+  Object.defineProperty(data, "shape", { value: Object.freeze([...shape]), configurable: true });
+  return data as Tensor<T>;
+}
+
+const DTYPES: Readonly<Record<string, string>> = {
+  Float32Array: "float32",
+  Float64Array: "float64",
+  Int8Array: "int8",
+  Uint8Array: "uint8",
+  Uint8ClampedArray: "uint8",
+  Int16Array: "int16",
+  Uint16Array: "uint16",
+  Int32Array: "int32",
+  Uint32Array: "uint32",
+  BigInt64Array: "int64",
+  BigUint64Array: "uint64",
+};
+
+export interface Encoding {
+  /** The receiver gets the caller's buffers themselves (which are then detached) instead of copies. */
+  transfer: boolean;
+  /** The host reads the arrays in this thread before the call returns: no copy is needed. */
+  sameThread: boolean;
+}
+
+/**
+ * A value as it crosses. `name` is the parameter it is for, in errors and for masks. What cannot be an array is
+ * passed on as it is: Python knows what each parameter may be and says what is wrong with it.
+ */
+export function encode(value: unknown, name: string, how: Encoding): Wire {
+  if (value === null || value === undefined) return undefined; // None: Pyodide makes a JsNull of null
+  if (typeof value === "boolean" || typeof value === "number" || typeof value === "string") return value;
+  if (ArrayBuffer.isView(value)) return encodeTyped(value, shapeOf(value), name, how);
+  if (Array.isArray(value)) return encodeList(value, name, how);
+  if (typeof value === "object") {
+    if ("data" in value && "shape" in value) return encodeShaped(value, name, how);
+    const prototype = Object.getPrototypeOf(value);
+    if (prototype === Object.prototype || prototype === null) {
+      return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, encode(item, key, how)]));
+    }
+  }
+  const what =
+    typeof value === "object" ? `a ${value.constructor?.name ?? "foreign object"}` : `a ${typeof value}`;
+  throw new UnsupportedError(`${name} is ${what}; expected an array, a number, a string or a plain object`);
+}
+
+function encodeTyped(
+  view: ArrayBufferView,
+  shape: readonly number[] | undefined,
+  name: string,
+  how: Encoding,
+): WireArray {
+  const kind = view.constructor.name;
+  let dtype = DTYPES[kind];
+  if (dtype === undefined)
+    throw new UnsupportedError(`${name} is a ${kind}; expected a typed array of numbers`);
+  if (kind === "Uint8Array" && name === "mask") dtype = "bool";
+  let array = view as TypedArray;
+  const owned = array.buffer instanceof ArrayBuffer && array.byteLength === array.buffer.byteLength;
+  // A view on a larger buffer would drag the whole buffer along, so it is copied even for a transfer.
+  if (!how.sameThread && !(how.transfer && owned)) array = array.slice() as TypedArray;
+  return { $array: array, shape: [...(shape ?? [array.length])], dtype };
+}
+
+function encodeShaped(value: object, name: string, how: Encoding): WireArray {
+  const { data, shape } = value as { data: unknown; shape: unknown };
+  if (!Array.isArray(shape))
+    throw new UnsupportedError(`${name}.shape is ${describe(shape)}; expected an array of sizes`);
+  if (ArrayBuffer.isView(data)) {
+    checkShape((data as TypedArray).length, shape, name);
+    return encodeTyped(data, shape, name, how);
+  }
+  const flat = Array.isArray(data) ? pack(data, name) : undefined;
+  if (flat?.shape.length !== 1) {
+    throw new UnsupportedError(
+      `${name}.data is ${describe(data)}; expected a typed array or a flat array of numbers`,
+    );
+  }
+  checkShape(flat.$array.length, shape, name);
+  return { ...flat, shape: [...(shape as number[])] };
+}
+
+function encodeList(list: readonly unknown[], name: string, how: Encoding): Wire {
+  // Arrays that carry their own shape are a list of arrays (a batch), rows that do not are one matrix.
+  const batch =
+    list.length > 0 && list.every((item) => typeof item === "object" && item !== null && "shape" in item);
+  const packed = batch ? undefined : pack(list, name);
+  return packed ?? list.map((item, i) => encode(item, `${name}[${i}]`, how));
+}
+
+/** Numbers or booleans, nested regularly, as one flat array; undefined where they are not. */
+function pack(list: readonly unknown[], name: string): WireArray | undefined {
+  const shape: number[] = [];
+  let probe: unknown = list;
+  while (Array.isArray(probe)) {
+    shape.push(probe.length);
+    probe = probe[0];
+  }
+  const rows = ArrayBuffer.isView(probe); // the innermost dimension is a typed array
+  if (rows) {
+    if (!((probe as TypedArray).constructor.name in DTYPES) || typeof (probe as TypedArray)[0] === "bigint")
+      return undefined;
+    shape.push((probe as TypedArray).length);
+  }
+  const scalar = rows ? "number" : typeof probe;
+  if (probe !== undefined && scalar !== "number" && scalar !== "boolean") return undefined;
+  if (probe === undefined && shape.at(-1) !== 0) return undefined;
+  const flat = new Float64Array(shape.reduce((a, b) => a * b, 1));
+  let at = 0;
+  const fill = (level: unknown, depth: number): boolean => {
+    const size = shape[depth];
+    if (rows && depth === shape.length - 1) {
+      if (!ArrayBuffer.isView(level) || (level as TypedArray).length !== size) return false;
+      flat.set(level as unknown as ArrayLike<number>, at);
+      at += size as number;
+      return true;
+    }
+    if (depth === shape.length) {
+      if (typeof level !== scalar) return false;
+      flat[at++] = Number(level);
+      return true;
+    }
+    return Array.isArray(level) && level.length === size && level.every((item) => fill(item, depth + 1));
+  };
+  if (!fill(list, 0)) return undefined;
+  if (scalar === "boolean") return { $array: Uint8Array.from(flat), shape, dtype: "bool" };
+  // Whole numbers stay whole (indices) but in a mask, which takes addends; others take the precision of the kernels.
+  return name !== "mask" && flat.length > 0 && flat.every((x) => Number.isInteger(x) && Math.abs(x) < 2 ** 31)
+    ? { $array: Int32Array.from(flat), shape, dtype: "int32" }
+    : { $array: Float32Array.from(flat), shape, dtype: "float32" };
+}
+
+/** A reply as the caller sees it: arrays with a shape, None as null. */
+export function decode(value: Wire): unknown {
+  if (value === undefined || value === null) return null;
+  if (isWireArray(value)) return tensor(value.$array, value.shape);
+  if (Array.isArray(value)) return value.map(decode);
+  if (typeof value === "object") {
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, decode(item)]));
+  }
+  return value;
+}
+
+function shapeOf(view: object): readonly number[] | undefined {
+  const shape = "shape" in view ? view.shape : undefined;
+  return Array.isArray(shape) ? shape : undefined;
+}
+
+function checkShape(length: number, shape: readonly unknown[], name = "data"): void {
+  const sizes = shape.every((size) => Number.isInteger(size) && (size as number) >= 0);
+  const wanted = sizes ? (shape as number[]).reduce((a, b) => a * b, 1) : Number.NaN;
+  if (wanted !== length) {
+    const error = new DimensionMismatchError(
+      sizes
+        ? `${name} has ${length} elements; expected ${wanted} for its shape (${shape.join(", ")})`
+        : `${name}.shape is (${shape.join(", ")}); expected whole numbers from 0 up`,
+    );
+    error.expected = wanted;
+    error.actual = length;
+    throw error;
+  }
+}
+
+function describe(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (Array.isArray(value)) return "an array that is not flat numbers";
+  return `a ${typeof value}`;
+}
