@@ -109,6 +109,9 @@ class _Handler(BaseHTTPRequestHandler):
             kinds = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
             self._send(path.read_bytes(), kinds.get(path.suffix, kind))
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/reply":
@@ -137,6 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Cross-Origin-Opener-Policy", "same-origin")
             self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
         except (BrokenPipeError, ConnectionResetError):
             pass

@@ -163,7 +163,7 @@ def plot(found: list[dict[str, Any]], file: Path) -> None:
         width = 0.8 / len(names)
         for record in here:
             place = workloads.index(record["workload"]) - 0.4 + width * (names.index(record["engine"]) + 0.5)
-            ours = record["engine"].startswith(OURS[0])
+            ours = record["engine"].partition("@")[0] in OURS
             axis.bar(
                 place, record["gflops"], width, color=colours[record["engine"]], edgecolor="black" if ours else "none"
             )

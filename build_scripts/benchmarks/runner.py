@@ -21,6 +21,7 @@ from .workloads import WORKLOADS, Workload
 # float32 products of a few thousand terms stay well below this; a wrong formula is far above it.
 TOLERANCE = 1e-4
 READINGS = 3
+ERROR_LENGTH = 160
 
 
 @dataclass
@@ -126,10 +127,13 @@ class Runner:
             **more,
         }
         try:
-            return self._worker(contestant.lane).ask(message, timeout=60 + 6 * self._pace.limit)
+            reply = self._worker(contestant.lane).ask(message, timeout=60 + 6 * self._pace.limit)
         except LaneError as error:
             self._drop(contestant.lane)
             return {"error": str(error)}
+        if "error" in reply:
+            reply["error"] = " ".join(reply["error"].split())[:ERROR_LENGTH]
+        return reply
 
     def _drop(self, lane: Lane) -> None:
         self._ready = {ready for ready in self._ready if ready[0] != lane}

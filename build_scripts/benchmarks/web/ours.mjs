@@ -23,6 +23,6 @@ async function open(runtime, host) {
     const place = host.pyodide && { indexURL: `${host.pyodide.index}/`, wheel: host.pyodide.wheel };
     return await load({ runtime, worker: false, ...place });
   } catch (error) {
-    throw new Unavailable(`does not load: ${String(error?.message ?? error).slice(0, 120)}`);
+    throw new Unavailable(`does not load: ${String(error?.message ?? error).replace(/\S{60,}/g, "…").slice(0, 160)}`);
   }
 }

@@ -25,7 +25,10 @@ sys.path.insert(0, "/bench")
 from benchmarks.session import Session
 session = Session()
 def handle(text):
-    return json.dumps(session.handle(json.loads(text)))
+    try:
+        return json.dumps(session.handle(json.loads(text)))
+    except Exception as error:
+        return json.dumps({"error": f"{type(error).__name__}: {error}"})
 `);
   const handle = pyodide.globals.get("handle");
   return {
@@ -42,7 +45,7 @@ def handle(text):
       const local = { ...message, folder: "/arrays", answer: "/arrays/answer.f32" };
       const reply = JSON.parse(handle(JSON.stringify(local)));
       for (const file of files) pyodide.FS.unlink(file);
-      if (message.op === "prepare" && !reply.unavailable) {
+      if (message.op === "prepare" && !reply.unavailable && !reply.error) {
         // Read out as a copy: the memory of Pyodide moves when it grows.
         const bytes = pyodide.FS.readFile(local.answer);
         await host.write(message.answer, new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4));
