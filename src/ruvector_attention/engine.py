@@ -64,7 +64,7 @@ def attend(
                     1, 1, 1, n_query, n_key, dim, 0, 0, dim, 0, 0, dim, 0, 0, 0, 0, 0, 0, 0, 0,
                     causal, 0, -(-n_query // QUERY_BLOCK), dim_value, 0, 0, dim_value, 0, 0, dim_value, scale,
                 )  # fmt: skip
-            except BufferError:  # not contiguous: copied below
+            except BufferError:  # not contiguous or not aligned: copied below
                 pass
             else:
                 if status and check_finite:
@@ -111,10 +111,10 @@ def project(x: Array, weight: Array, bias: Array | None = None, *, max_threads: 
         raise DimensionMismatchError(
             f"weight is {weight.shape}; expected (k, n) with k = {x.shape[-1]}, from x {x.shape}"
         )
-    x = np.ascontiguousarray(x, FLOAT32)
-    weight = np.ascontiguousarray(weight, FLOAT32)
+    x = contiguous(x)
+    weight = contiguous(weight)
     if bias is not None:
-        bias = np.ascontiguousarray(bias, FLOAT32)
+        bias = contiguous(bias)
     k, n = weight.shape
     m = size_of(x.shape[:-1])
     out = np.empty((*x.shape[:-1], n), FLOAT32)
@@ -122,15 +122,22 @@ def project(x: Array, weight: Array, bias: Array | None = None, *, max_threads: 
 
     def call(start: int, stop: int) -> int:
         first, last = start * QUERY_BLOCK, min(stop * QUERY_BLOCK, m)
-        return kernels.active.gemm(x, weight, bias, out, m, n, k, k, 1, n, 1, first, last)
+        return int(kernels.active.gemm(x, weight, bias, out, m, n, k, k, 1, n, 1, first, last))
 
     threads.run(call, blocks, m * n * k, max_threads)
     return out
 
 
+def contiguous(x: Array, dtype: npt.DTypeLike = FLOAT32) -> Array:
+    """x as a kernel reads it: this dtype, C order, aligned; x itself where it is so already."""
+    if x.dtype == dtype and x.flags.c_contiguous and x.flags.aligned:
+        return x
+    return np.require(x, dtype, ("C_CONTIGUOUS", "ALIGNED"))
+
+
 def normalize_rows(x: Array, dim: int) -> Float32Array:
     """Every group of ``dim`` channels of x (..., groups * dim) divided by its length; zeros stay zeros."""
-    x = np.ascontiguousarray(x, FLOAT32)
+    x = contiguous(x)
     out = np.empty_like(x)
     kernels.active.normalize_rows(x, out, x.size // dim, dim)
     return out
@@ -180,7 +187,7 @@ class _Problem:
         self.dim = query.shape[-1] // num_heads
         self.dim_value = 0 if values is None else values.shape[-1] // num_kv_heads
         self.lead = np.broadcast_shapes(query.shape[:-2], keys.shape[:-2], () if values is None else values.shape[:-2])
-        query, keys = np.ascontiguousarray(query, FLOAT32), np.ascontiguousarray(keys, FLOAT32)
+        query, keys = contiguous(query), contiguous(keys)
         if normalize:
             query, keys = normalize_rows(query, self.dim), normalize_rows(keys, self.dim)
         if mask is not None and mask.dtype != np.bool_:
@@ -189,13 +196,13 @@ class _Problem:
         self.keys = _Operand(keys, 2, self.dim)
         self.values = _Operand(None)
         if values is not None:
-            values = np.ascontiguousarray(values, FLOAT32)
+            values = contiguous(values)
             self.values = _Operand(values, 2, self.dim_value)
         self.mask = self._score_operand(mask, np.bool_)
         self.bias = self._score_operand(bias, np.float32)
         self.key_lengths = _Operand(None)
         if key_lengths is not None:
-            self.key_lengths = _Operand(np.ascontiguousarray(np.broadcast_to(key_lengths, self.lead), np.int64), 0)
+            self.key_lengths = _Operand(contiguous(np.broadcast_to(key_lengths, self.lead), np.int64), 0)
         # A mask lets whole tiles go unread: then the arrays are looked through first, little beside many queries.
         self.look_through = check_finite and mask is not None and key_lengths is None and self.n_query > 16
 
@@ -203,7 +210,7 @@ class _Problem:
         """A mask or bias; an axis more than the result (lead, n_query, n_key) has means one for each head."""
         if array is None:
             return _Operand(None)
-        array = np.ascontiguousarray(array, dtype)
+        array = contiguous(array, dtype)
         if self.heads > 1 and array.ndim == len(self.lead) + 3:
             return _Operand(array, 3, 0 if array.shape[-3] == 1 else size_of(array.shape[-2:]))
         return _Operand(array)

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -114,11 +115,11 @@ def _has_relaxed_simd() -> bool:
 
 
 def _load_relaxed() -> ModuleType:
-    # the file is no .so: Pyodide compiles every .so of a wheel while it installs it, and that fails without relaxed SIMD
-    name, path = f"{__package__}._kernels_relaxed", os.path.join(os.path.dirname(__file__), "_kernels_relaxed.wasm")
-    if not os.path.exists(path):
+    # No .so: Pyodide compiles every .so of a wheel while it installs it, which fails where relaxed SIMD is missing.
+    name, path = f"{__package__}._kernels_relaxed", Path(__file__).with_name("_kernels_relaxed.wasm")
+    if not path.exists():
         raise ModuleNotFoundError(f"no {path}", name=name)
-    loader = importlib.machinery.ExtensionFileLoader(name, path)
+    loader = importlib.machinery.ExtensionFileLoader(name, str(path))
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)

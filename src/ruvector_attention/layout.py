@@ -21,7 +21,7 @@ class Axes(NamedTuple):
 
 
 def leading_strides(shape: tuple[int, ...], item: int, common: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of a C-contiguous array with leading ``shape`` and ``item`` elements behind it, broadcast to ``common``."""
+    """Strides of a C-contiguous array: leading ``shape``, ``item`` elements behind it, broadcast to ``common``."""
     strides = []
     step = item
     for size in reversed(shape):

@@ -1,4 +1,4 @@
-"""The kernels in NumPy, float64 inside: what each one means, the oracle of the tests, and the fallback without a binary.
+"""The kernels in NumPy, float64 inside: what each one means, the tests' oracle, the fallback without a binary.
 
 Same names, same flat arguments and same answers as the C kernels (``wasm_kernels/kernels.def``).
 """
@@ -36,7 +36,7 @@ def _scores(
     batch: int, heads: int, kv_heads: int, n_query: int, n_key: int, dim: int,
     query_batch: int, query_head: int, query_row: int, key_batch: int, key_head: int, key_row: int,
     mask_batch: int, mask_head: int, mask_row: int, mask_col: int,
-    bias_batch: int, bias_head: int, bias_row: int, bias_col: int, causal: int, scale: float,
+    bias_batch: int, bias_head: int, bias_row: int, bias_col: int, causal: int, *, scale: float,
 ) -> Array:  # fmt: skip
     """(batch, heads, n_query, n_key), -inf where forbidden."""
     q = strided(query, (batch, heads, n_query, dim), (query_batch, query_head, query_row, 1)).astype(np.float64)
@@ -85,7 +85,7 @@ def attention(
     """out = softmax(scale q kT + bias) v; lse = the log-sum-exp of the scores."""
     *shared, start, stop, dim_value, value_batch, value_head, value_row, out_batch, out_head, out_row, scale = numbers
     batch, heads, kv_heads, n_query, n_key = shared[:5]
-    weights, sums = _softmax(_scores(query, keys, mask, bias, key_lengths, *shared, scale))
+    weights, sums = _softmax(_scores(query, keys, mask, bias, key_lengths, *shared, scale=scale))
     v = strided(values, (batch, kv_heads, n_key, dim_value), (value_batch, value_head, value_row, 1))
     v = np.repeat(v.astype(np.float64), heads // kv_heads, axis=1)
     if key_lengths is not None:  # what lies behind is never read
@@ -107,8 +107,8 @@ def attention_weights(
 ) -> int:  # fmt: skip
     """out (batch, heads, n_query, n_key) = softmax(scale q kT + bias)."""
     *shared, start, stop, scale = numbers
-    batch, heads, _, n_query, n_key = shared[:5]
-    weights, _ = _softmax(_scores(query, keys, mask, bias, key_lengths, *shared, scale))
+    heads, n_query = shared[1], shared[3]
+    weights, _ = _softmax(_scores(query, keys, mask, bias, key_lengths, *shared, scale=scale))
     target = out.reshape(-1)[: weights.size].reshape(weights.shape)
     for item, rows in _tasks(start, stop, n_query):
         target[item // heads, item % heads, rows] = weights[item // heads, item % heads, rows]

@@ -1,4 +1,7 @@
-"""Host threads: one call's tasks, split over a pool. Kernels release the GIL and their results do not depend on the split."""
+"""Host threads: one call's tasks, split over a pool.
+
+Kernels release the GIL, and their results do not depend on the split.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 from .errors import InvalidConfigError
 
@@ -15,6 +19,7 @@ WORTH_A_THREAD = 2_000_000
 
 _count = 1
 _pool: ThreadPoolExecutor | None = None
+_pool_size = 0
 
 
 def _available() -> int:
@@ -52,7 +57,7 @@ def run(call: Callable[[int, int], int], tasks: int, work: int, limit: int | Non
         return call(0, tasks)
     bounds = [tasks * i // count for i in range(count + 1)]
     pool = _executor(count - 1)
-    others = [pool.submit(call, start, stop) for start, stop in zip(bounds[1:], bounds[2:], strict=False)]
+    others = [pool.submit(call, start, stop) for start, stop in pairwise(bounds[1:])]
     status = call(0, bounds[1])
     for other in others:
         status |= other.result()
@@ -60,9 +65,9 @@ def run(call: Callable[[int, int], int], tasks: int, work: int, limit: int | Non
 
 
 def _executor(workers: int) -> ThreadPoolExecutor:
-    global _pool
-    if _pool is None or _pool._max_workers < workers:
-        _pool = ThreadPoolExecutor(workers, thread_name_prefix="ruvector-attention")
+    global _pool, _pool_size
+    if _pool is None or _pool_size < workers:
+        _pool, _pool_size = ThreadPoolExecutor(workers, thread_name_prefix="ruvector-attention"), workers
     return _pool
 
 

@@ -71,12 +71,12 @@ static int32_t attend_many(const rv_head *head, int64_t first, int64_t n, float 
   const int nv = (int)((n + VL - 1) / VL);
   const int64_t limit = visible_keys(head, first, n);
   float maximum[RV_LANES], correction[RV_LANES];
-  vf defects = v_zero();
   int started = 0;
   pack_transposed(n, head->dim, head->query + first * head->query_row, head->query_row, s.queries_t, RV_LANES);
   for (int v = 0; v < nv; v++) {
     v_store(s.top + v * VL, v_set(RV_LOWEST));
     v_store(s.sum + v * VL, v_zero());
+    v_store(s.defect + v * VL, v_zero());
   }
   for (int64_t j = 0; j < limit; j += RV_KEY_TILE) {
     const int64_t keys = rv_min_int(RV_KEY_TILE, limit - j);
@@ -85,12 +85,11 @@ static int32_t attend_many(const rv_head *head, int64_t first, int64_t n, float 
     rv_scoring with = scoring_of(head, first, j, 1);
     with.has_band = head->causal && j + keys - 1 > first + head->offset;
     float scale = with.scale;
-    many_maximum(s.scores, keys, nv, scale, maximum, &defects);
+    many_maximum(&s, keys, nv, scale, maximum);
     if (with.mask || with.bias || with.has_band || scale <= 0) {
-      vf ignored = v_zero();
       for (int64_t line = 0; line < keys; line++) score_line(&with, s.scores + line * RV_LANES, line, n, nv);
       scale = 1;
-      many_maximum(s.scores, keys, nv, scale, maximum, &ignored);
+      many_masked_maximum(&s, keys, nv, maximum);
     }
     if (many_softmax(&s, keys, nv, scale, maximum, correction) && started)
       many_rescale(s.out_t, head->dim_value, nv, correction);
@@ -99,16 +98,14 @@ static int32_t attend_many(const rv_head *head, int64_t first, int64_t n, float 
     started = 1;
   }
   if (!started) memset(s.out_t, 0, sizeof(float) * (size_t)(RV_LANES * head->dim_value));
-  defects = many_finish(&s, n, nv, head->dim_value, out, out_row, lse, defects);
-  return v_hsum(defects) == 0 ? RV_OK : RV_NON_FINITE;
+  return many_finish(&s, n, nv, head->dim_value, out, out_row, lse) ? RV_OK : RV_NON_FINITE;
 }
 
 static int32_t attend_few(const rv_head *head, float *out, int64_t out_row, float *lse, float *scratch) {
-  float *scores = scratch, *acc = scores + VL * RV_KEY_TILE, top[VL], sum[VL];
+  float *scores = scratch, *acc = scores + VL * RV_KEY_TILE, top[VL], sum[VL], defect[VL];
   const int64_t n = head->n_query, limit = visible_keys(head, 0, n), dim_value = head->dim_value;
-  vf defects = v_zero();
   memset(acc, 0, sizeof(float) * (size_t)(n * dim_value));
-  for (int64_t q = 0; q < n; q++) top[q] = RV_LOWEST, sum[q] = 0;
+  for (int64_t q = 0; q < n; q++) top[q] = RV_LOWEST, sum[q] = 0, defect[q] = 0;
   for (int64_t j = 0; j < limit; j += RV_KEY_TILE) {
     const int64_t keys = rv_min_int(RV_KEY_TILE, limit - j);
     const int nv = (int)((keys + VL - 1) / VL);
@@ -121,7 +118,7 @@ static int32_t attend_few(const rv_head *head, float *out, int64_t out_row, floa
       for (int64_t i = 0; i < group; i++) {
         float *line = lines + i * RV_KEY_TILE;
         for (int64_t lane = keys; lane < nv * VL; lane++) line[lane] = 0;
-        defects = line_defects(line, nv, defects);
+        defect[q + i] += line_defect(line, nv);
         score_line(&with, line, q + i, keys, nv);
         few_softmax(line, top + q + i, sum + q + i, acc + (q + i) * dim_value, dim_value, nv);
       }
@@ -129,14 +126,15 @@ static int32_t attend_few(const rv_head *head, float *out, int64_t out_row, floa
                  acc + q * dim_value);
     }
   }
-  float bad = v_hsum(defects);
+  float bad = 0;
   for (int64_t q = 0; q < n; q++) {
-    const float inverse = sum[q] > 0 ? 1.0f / sum[q] : 0.0f;
+    const float inverse = (sum[q] > 0 ? 1.0f / sum[q] : 0.0f) + defect[q];
+    bad += defect[q];
     for (int64_t c = 0; c < dim_value; c++) {
       out[q * out_row + c] = acc[q * dim_value + c] * inverse;
       bad += out[q * out_row + c] * 0.0f;
     }
-    if (lse) lse[q] = sum[q] > 0 ? (float)(RV_LN2 * (top[q] + rv_log2(sum[q]))) : -__builtin_inff();
+    if (lse) lse[q] = log_sum_exp(top[q], sum[q]) + defect[q];
   }
   return bad == 0 ? RV_OK : RV_NON_FINITE;
 }
@@ -171,7 +169,8 @@ static int32_t rv_attention(const rv_attention_args *args) {
 static int32_t weigh(const rv_head *head, int64_t first, int64_t last, int64_t n_key, float *out, float *scratch) {
   float *keys_t = scratch, *tile = keys_t + RV_LANES * head->dim;
   const int64_t n = last - first;
-  vf defects = v_zero();
+  float defect[RV_QUERY_BLOCK], bad = 0;
+  memset(defect, 0, sizeof defect);
   for (int64_t j = 0; j < head->n_key; j += RV_LANES) {
     const int64_t keys = rv_min_int(RV_LANES, head->n_key - j);
     pack_transposed(keys, head->dim, head->keys + j * head->key_row, head->key_row, keys_t, RV_LANES);
@@ -182,7 +181,7 @@ static int32_t weigh(const rv_head *head, int64_t first, int64_t last, int64_t n
       for (int64_t r = 0; r < rows; r++) {
         float *line = tile + r * RV_LANES;
         const rv_scoring with = scoring_of(head, first + i, j, 0);
-        defects = line_defects(line, RV_NV, defects);
+        defect[i + r] += line_defect(line, RV_NV);
         score_line(&with, line, r, keys, RV_NV);
         memcpy(out + (first + i + r) * n_key + j, line, sizeof(float) * (size_t)keys);
       }
@@ -206,11 +205,12 @@ static int32_t weigh(const rv_head *head, int64_t first, int64_t last, int64_t n
       v_store(lanes, v_exp2(v_set(row[t] - maximum)));
       rest += row[t] = lanes[0];
     }
-    const float sum = v_hsum(total) + rest, inverse = sum > 0 ? 1.0f / sum : 0.0f;
+    const float sum = v_hsum(total) + rest, inverse = (sum > 0 ? 1.0f / sum : 0.0f) + defect[i - first];
+    bad += defect[i - first];
     for (int64_t t = 0; t < head->n_key; t++) row[t] *= inverse;
     for (int64_t t = head->n_key; t < n_key; t++) row[t] = 0;
   }
-  return v_hsum(defects) == 0 ? RV_OK : RV_NON_FINITE;
+  return bad == 0 ? RV_OK : RV_NON_FINITE;
 }
 
 static int32_t rv_attention_weights(const rv_attention_weights_args *args) {

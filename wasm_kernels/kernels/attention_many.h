@@ -1,5 +1,6 @@
 /* Attention of a tile of queries, one query a lane (RV_NV * VL lanes): nothing is ever reduced across lanes.
- *   queries_t (dim, lanes)   scores (keys of a tile, lanes)   out_t (dim_value, lanes)   top, sum (lanes)
+ *   queries_t (dim, lanes)   scores (keys of a tile, lanes)   out_t (dim_value, lanes)   top, sum, defect (lanes)
+ * A defect is 0, or NaN once a dot product of its query was not finite; it is added to what the query gives.
  * Keys and values are read where they lie; only the queries are transposed, once. */
 #ifndef RV_ATTENTION_MANY_H
 #define RV_ATTENTION_MANY_H
@@ -7,7 +8,7 @@
 enum { RV_LANES = RV_NV * VL };
 
 typedef struct {
-  float *queries_t, *scores, *out_t, *top, *sum;
+  float *queries_t, *scores, *out_t, *top, *sum, *defect;
 } rv_many_scratch;
 
 RV_INLINE rv_many_scratch many_scratch(float *scratch, int64_t dim, int64_t dim_value) {
@@ -17,20 +18,30 @@ RV_INLINE rv_many_scratch many_scratch(float *scratch, int64_t dim, int64_t dim_
   s.out_t = s.scores + RV_LANES * RV_KEY_TILE;
   s.top = s.out_t + RV_LANES * dim_value;
   s.sum = s.top + RV_LANES;
+  s.defect = s.sum + RV_LANES;
   return s;
 }
 
-/* The maximum of each lane over the lines, times scale, and whether a dot product was not finite. */
-RV_INLINE void many_maximum(const float *scores, int64_t n, int nv, float scale, float *maximum, vf *defects) {
+/* The maximum of each lane over the lines, times scale; what is not finite becomes a defect. */
+RV_INLINE void many_maximum(const rv_many_scratch *s, int64_t n, int nv, float scale, float *maximum) {
   for (int v = 0; v < nv; v++) {
-    vf best = v_set(RV_LOWEST), bad = *defects;
+    vf best = v_set(RV_LOWEST), defect = v_load(s->defect + v * VL);
     for (int64_t j = 0; j < n; j++) {
-      const vf score = v_load(scores + j * RV_LANES + v * VL);
+      const vf score = v_load(s->scores + j * RV_LANES + v * VL);
       best = v_max(best, score);
-      bad = v_fma(score, v_zero(), bad);
+      defect = v_fma(score, v_zero(), defect);
     }
     v_store(maximum + v * VL, v_mul(best, v_set(scale)));
-    *defects = bad;
+    v_store(s->defect + v * VL, defect);
+  }
+}
+
+/* The same for scores that a mask has been through: -inf is no defect. */
+RV_INLINE void many_masked_maximum(const rv_many_scratch *s, int64_t n, int nv, float *maximum) {
+  for (int v = 0; v < nv; v++) {
+    vf best = v_set(RV_LOWEST);
+    for (int64_t j = 0; j < n; j++) best = v_max(best, v_load(s->scores + j * RV_LANES + v * VL));
+    v_store(maximum + v * VL, best);
   }
 }
 
@@ -65,12 +76,14 @@ RV_INLINE void many_rescale(float *out_t, int64_t dim_value, int nv, const float
     }
 }
 
-/* out rows from out_t columns, divided by the sums; NaN in the answer if anything was not finite. */
-RV_INLINE vf many_finish(rv_many_scratch *s, int64_t n, int nv, int64_t dim_value, float *out, int64_t out_row,
-                         float *lse, vf defects) {
+/* out rows from out_t columns, divided by the sums; answers whether all of it is finite. */
+RV_INLINE int many_finish(rv_many_scratch *s, int64_t n, int nv, int64_t dim_value, float *out, int64_t out_row,
+                          float *lse) {
+  vf defects = v_zero();
   for (int v = 0; v < nv; v++) {
-    const vf sum = v_load(s->sum + v * VL);
-    const vf inverse = v_where_lt(v_zero(), sum, v_div(v_set(1.0f), sum), v_zero());
+    const vf sum = v_load(s->sum + v * VL), defect = v_load(s->defect + v * VL);
+    const vf inverse = v_add(v_where_lt(v_zero(), sum, v_div(v_set(1.0f), sum), v_zero()), defect);
+    defects = v_add(defects, defect);
     for (int64_t c = 0; c < dim_value; c++) {
       float *p = s->out_t + c * RV_LANES + v * VL;
       const vf value = v_mul(v_load(p), inverse);
@@ -81,9 +94,8 @@ RV_INLINE vf many_finish(rv_many_scratch *s, int64_t n, int nv, int64_t dim_valu
   for (int64_t i = 0; i < n; i++)
     for (int64_t c = 0; c < dim_value; c++) out[i * out_row + c] = s->out_t[c * RV_LANES + i];
   if (lse)
-    for (int64_t i = 0; i < n; i++)
-      lse[i] = s->sum[i] > 0 ? (float)(RV_LN2 * (s->top[i] + rv_log2(s->sum[i]))) : -__builtin_inff();
-  return defects;
+    for (int64_t i = 0; i < n; i++) lse[i] = log_sum_exp(s->top[i], s->sum[i]) + s->defect[i];
+  return v_hsum(defects) == 0;
 }
 
 #endif

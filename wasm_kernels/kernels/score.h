@@ -57,10 +57,16 @@ RV_INLINE void score_line(const rv_scoring *with, float *line, int64_t index, in
   }
 }
 
-/* NaN if any dot product of the line is not finite. */
-RV_INLINE vf line_defects(const float *line, int nv, vf defects) {
-  for (int v = 0; v < nv; v++) defects = v_fma(v_load(line + v * VL), v_zero(), defects);
-  return defects;
+/* 0, or NaN if any dot product of the line is not finite. */
+RV_INLINE float line_defect(const float *line, int nv) {
+  vf defect = v_zero();
+  for (int v = 0; v < nv; v++) defect = v_fma(v_load(line + v * VL), v_zero(), defect);
+  return v_hsum(defect);
+}
+
+/* From a maximum in powers of two and the sum beside it; -inf where no key was seen. */
+RV_INLINE float log_sum_exp(float top, float sum) {
+  return sum > 0 ? (float)(RV_LN2 * (top + rv_log2(sum))) : -__builtin_inff();
 }
 
 #endif
