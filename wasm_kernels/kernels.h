@@ -16,6 +16,10 @@ enum {
 
 /* queries transposed, scores, outputs transposed, and per query a maximum, a sum and a correction */
 #define RV_ATTENTION_SCRATCH(dim, dim_value) ((double)RV_MAX_QUERIES * ((dim) + (dim_value) + (double)RV_KEY_TILE + 8.0) + 64.0)
+/* the same for gradients, rows padded to whole vectors, and gradients of all keys and values */
+#define RV_BACKWARD_SCRATCH(n_key, dim, dim_value)                                                       \
+  ((double)RV_MAX_QUERIES * (3.0 * (dim) + 2.0 * (dim_value) + 2.0 * (double)RV_KEY_TILE + 36.0) +       \
+   (n_key) * ((dim) + (dim_value) + 32.0) + 64.0)
 #define RV_GEMM_SCRATCH ((double)(RV_GEMM_K * RV_MAX_PANEL + RV_MAX_PANEL * 16))
 
 typedef float rv_F32;

@@ -3,6 +3,7 @@
 #include "simd/simd.h"
 
 #include "kernels/attention.c"
+#include "kernels/attention_backward.c"
 #include "kernels/gemm.c"
 #include "kernels/measure.c"
 #include "kernels/rows.c"

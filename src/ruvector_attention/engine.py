@@ -79,6 +79,53 @@ def attend(
     return (out, lse) if return_lse else out
 
 
+class Gradients(NamedTuple):
+    """Of a loss with respect to the arrays of ``attend``, each with its array's shape."""
+
+    query: Float32Array
+    keys: Float32Array
+    values: Float32Array
+    bias: Float32Array | None
+
+
+def attend_backward(
+    query: Array,
+    keys: Array,
+    values: Array,
+    out: Array,
+    lse: Array,
+    grad_out: Array,
+    *,
+    scale: float,
+    causal: bool = False,
+    mask: Array | None = None,
+    bias: Array | None = None,
+    key_lengths: Array | None = None,
+    num_heads: int = 1,
+    num_kv_heads: int = 1,
+    normalize: bool = False,
+    max_threads: int | None = None,
+) -> Gradients:
+    """The gradients of ``attend``'s inputs from that of its output; ``out`` and ``lse`` are what it returned.
+
+    The weights are recomputed tile by tile from the log-sum-exp. The gradient of a float mask comes as ``bias``'s.
+    """
+    problem = _Problem(query, keys, values, mask, bias, key_lengths, num_heads, num_kv_heads, normalize, False)
+    grads = problem.backward(contiguous(out), contiguous(lse), contiguous(grad_out), scale, causal, max_threads)
+    if not normalize:
+        return grads
+    return grads._replace(
+        query=_normalize_backward(query, grads.query, problem.dim),
+        keys=_normalize_backward(keys, grads.keys, problem.dim),
+    )
+
+
+def _normalize_backward(x: Array, grad_out: Float32Array, dim: int) -> Float32Array:
+    grad = np.zeros_like(grad_out)
+    kernels.active.normalize_rows_backward(contiguous(x), grad_out, grad, grad.size // dim, dim)
+    return grad
+
+
 def weights(
     query: Array,
     keys: Array,
@@ -126,6 +173,17 @@ def project(x: Array, weight: Array, bias: Array | None = None, *, max_threads: 
 
     threads.run(call, blocks, m * n * k, max_threads)
     return out
+
+
+def project_backward(x: Array, weight: Array, grad_out: Array) -> tuple[Float32Array, Float32Array, Float32Array]:
+    """The gradients of ``project``: of x (..., k), of weight (k, n) and of bias (n), from grad_out (..., n)."""
+    x, weight, grad_out = contiguous(x), contiguous(weight), contiguous(grad_out)
+    k, n = weight.shape
+    m = size_of(x.shape[:-1])
+    grad_x, grad_weight = np.empty((*x.shape[:-1], k), FLOAT32), np.empty((k, n), FLOAT32)
+    kernels.active.gemm(grad_out, weight, None, grad_x, m, k, n, n, 1, 1, n, 0, m)
+    kernels.active.gemm(x, grad_out, None, grad_weight, k, n, m, 1, k, n, 1, 0, k)
+    return grad_x, grad_weight, grad_out.reshape(m, n).sum(axis=0)
 
 
 def contiguous(x: Array, dtype: npt.DTypeLike = FLOAT32) -> Array:
@@ -289,6 +347,40 @@ class _Problem:
 
             status |= self._run(part, call, max_threads)
         return status
+
+    def backward(
+        self, out: Array, lse: Array, grad_out: Array, scale: float, causal: bool, max_threads: int | None
+    ) -> Gradients:
+        given = [self.query.array, self.keys.array, self.values.array, self.bias.array]
+        grads = [None if array is None else np.zeros(array.shape, FLOAT32) for array in given]
+        row = self.heads * self.dim_value
+        outputs = [
+            _Operand(out, 2, self.dim_value),
+            _Operand(grad_out, 2, self.dim_value),
+            _Operand(lse, 2, self.n_query),
+            *(o._replace(array=g) for o, g in zip((self.query, self.keys, self.values, self.bias), grads, strict=True)),
+        ]
+        for part in self._parts(*outputs):
+            before = self._shared(part, causal)
+            after = (
+                self.dim_value, *part.strides[5], self.kv_heads * self.dim_value, *part.strides[6], row, scale
+            )  # fmt: skip
+
+            def call(start: int, stop: int, *, part: _Part = part, before: Any = before, after: Any = after) -> int:
+                return int(kernels.active.attention_backward(*part.buffers, *before, start, stop, *after))
+
+            sums = any(
+                size > 1 and step[axis] == 0
+                for operand, step in zip(part.buffers, part.strides, strict=True)
+                if operand is not None
+                for axis, size in enumerate((part.batch, part.kv_heads))
+            )  # tasks that add to the same gradient stay in one thread
+            tasks = part.batch * part.kv_heads
+            work = 3 * part.batch * part.heads * self.n_query * self.n_key * (self.dim + self.dim_value)
+            threads.run(call, tasks, work, 1 if sums else max_threads)
+        query, keys, values, bias = grads
+        assert query is not None and keys is not None and values is not None
+        return Gradients(query, keys, values, bias)
 
     def weigh(self, out: Array, scale: float, causal: bool, max_threads: int | None) -> int:
         if self.look_through and not self._finite():

@@ -116,6 +116,46 @@ def attention_weights(
 
 
 @body
+def attention_backward(
+    query: Array, keys: Array, mask: Array | None, bias: Array | None, key_lengths: Array | None,
+    values: Array, out: Array, grad_out: Array, lse: Array,
+    grad_query: Array, grad_keys: Array, grad_values: Array, grad_bias: Array | None, *numbers: Any,
+) -> int:  # fmt: skip
+    """dV = P^T dO, dS = P * (dO V^T - rowsum(dO * O)), dQ = scale dS K, dK = scale dS^T Q; added to the buffers."""
+    *shared, start, stop, dim_value, value_batch, value_head, value_row, out_batch, out_head, out_row, scale = numbers
+    batch, heads, kv_heads, n_query, n_key, dim = shared[:6]
+    query_strides, key_strides = tuple(shared[6:9]), tuple(shared[9:12])
+    group = heads // kv_heads
+    weights, _ = _softmax(_scores(query, keys, mask, bias, key_lengths, *shared, scale=scale))
+
+    def view(array: Array, count: int, rows: int, width: int, strides: tuple[int, ...]) -> Array:
+        return strided(array, (batch, count, rows, width), (*strides, 1))
+
+    value_strides, out_strides = (value_batch, value_head, value_row), (out_batch, out_head, out_row)
+    q = view(query, heads, n_query, dim, query_strides).astype(np.float64)
+    k = np.repeat(view(keys, kv_heads, n_key, dim, key_strides).astype(np.float64), group, axis=1)
+    v = np.repeat(view(values, kv_heads, n_key, dim_value, value_strides).astype(np.float64), group, axis=1)
+    o = view(out, heads, n_query, dim_value, out_strides).astype(np.float64)
+    do = view(grad_out, heads, n_query, dim_value, out_strides).astype(np.float64)
+    products = np.where(weights > 0, do @ v.swapaxes(-1, -2), 0.0)
+    ds = weights * (products - (do * o).sum(axis=-1, keepdims=True))
+    dq, dk, dv = scale * (ds @ k), scale * (ds.swapaxes(-1, -2) @ q), weights.swapaxes(-1, -2) @ do
+
+    # one item at a time: with a stride of 0 several items share their target
+    for task in range(start, stop):
+        b, kv = divmod(task, kv_heads)
+        for h in range(kv * group, (kv + 1) * group):
+            view(grad_query, heads, n_query, dim, query_strides)[b, h] += dq[b, h]
+            view(grad_keys, kv_heads, n_key, dim, key_strides)[b, kv] += dk[b, h]
+            view(grad_values, kv_heads, n_key, dim_value, value_strides)[b, kv] += dv[b, h]
+            if grad_bias is not None:
+                bias_batch, bias_head, bias_row, bias_col = shared[16:20]
+                rows = np.arange(n_query)[:, None] * bias_row + np.arange(n_key) * bias_col
+                np.add.at(grad_bias.reshape(-1), b * bias_batch + h * bias_head + rows, ds[b, h])
+    return OK
+
+
+@body
 def gemm(
     a: Array, b: Array, bias: Array | None, out: Array,
     m: int, n: int, k: int, a_row: int, a_col: int, b_row: int, b_col: int, start: int, stop: int,
@@ -133,6 +173,18 @@ def normalize_rows(x: Array, out: Array, rows: int, dim: int) -> int:
     wide = strided(x, (rows, dim), (dim, 1)).astype(np.float64)
     length = np.sqrt((wide * wide).sum(axis=-1, keepdims=True))
     strided(out, (rows, dim), (dim, 1))[:] = wide / np.where(length == 0, 1.0, length)
+    return OK
+
+
+@body
+def normalize_rows_backward(x: Array, grad_out: Array, grad_x: Array, rows: int, dim: int) -> int:
+    """grad_x += (grad_out - y <y, grad_out>) / |x|, y = x / |x|."""
+    wide, grads = (strided(a, (rows, dim), (dim, 1)).astype(np.float64) for a in (x, grad_out))
+    length = np.sqrt((wide * wide).sum(axis=-1, keepdims=True))
+    safe = np.where(length == 0, 1.0, length)
+    unit = wide / safe
+    turned = (grads - unit * (unit * grads).sum(axis=-1, keepdims=True)) / safe
+    strided(grad_x, (rows, dim), (dim, 1))[:] += np.where(length == 0, 0.0, turned)
     return OK
 
 

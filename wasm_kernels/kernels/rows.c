@@ -13,6 +13,24 @@ static int32_t rv_normalize_rows(const rv_normalize_rows_args *args) {
   return RV_OK;
 }
 
+/* A row of zeros has no direction to turn in: its gradient stays. */
+static int32_t rv_normalize_rows_backward(const rv_normalize_rows_backward_args *args) {
+  for (int64_t i = 0; i < args->rows; i++) {
+    const float *x = args->x + i * args->dim, *grad_out = args->grad_out + i * args->dim;
+    float *grad_x = args->grad_x + i * args->dim;
+    double square = 0, along = 0;
+    for (int64_t d = 0; d < args->dim; d++) {
+      square += (double)x[d] * (double)x[d];
+      along += (double)x[d] * (double)grad_out[d];
+    }
+    if (square == 0) continue;
+    const double inverse = 1.0 / __builtin_sqrt(square);
+    for (int64_t d = 0; d < args->dim; d++)
+      grad_x[d] += (float)(inverse * ((double)grad_out[d] - (double)x[d] * along / square));
+  }
+  return RV_OK;
+}
+
 /* Whether all of x (count) is finite: x * 0 is 0 for finite x, NaN otherwise. */
 static int32_t rv_all_finite(const rv_all_finite_args *args) {
   vf sums[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
