@@ -49,11 +49,15 @@ async function buildPage() {
   await mkdir(PAGE, { recursive: true });
   await build({
     ...common,
-    entryPoints: { app: join(WEB, "demo/main.ts"), worker: join(WEB, "src/worker.ts") },
+    entryPoints: {
+      app: join(WEB, "demo/main.ts"),
+      worker: join(WEB, "src/worker.ts"),
+      style: join(WEB, "demo/page.css"),
+    },
     outdir: PAGE,
     minify: true,
   });
-  for (const file of ["index.html", "style.css", "icon.svg", "digits_job.py"]) {
+  for (const file of ["index.html", "icon.svg", "digits_job.py"]) {
     await copyFile(join(WEB, "demo", file), join(PAGE, file));
   }
 }

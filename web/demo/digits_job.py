@@ -64,6 +64,10 @@ class DigitReader:
         self.configure(mechanism, **kept)
         return found
 
+    def tuned_settings(self) -> list[str]:
+        """The settings that this job gives values of its own."""
+        return list(SETTINGS)
+
     def classify(self, digit: npt.NDArray[Any]) -> dict[str, Any]:
         """What one digit of 64 values (0 to 16) is taken for, and which stored digits it looked at."""
         query = np.asarray(digit, dtype=np.float32).reshape(1, 64)

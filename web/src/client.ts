@@ -124,6 +124,11 @@ export class Client {
     return this.#description.backend;
   }
 
+  /** What describe() answered last, without asking again. */
+  get description(): Description {
+    return this.#description;
+  }
+
   /** Every mechanism with its config, inputs and methods, asked anew. */
   async describe(): Promise<Description> {
     this.#description = decode(await this.#connection.request("describe", {})) as Description;
