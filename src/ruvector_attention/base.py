@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from . import checkpoint, registry
-from .arrays import ArrayLike, Float32Array, as_float32
+from .arrays import ArrayLike, Float32Array, as_float32, require_finite
 from .config import AttentionConfig, settings_of, signature_of
 from .errors import (
     AttentionError,
@@ -24,6 +24,13 @@ from .errors import (
 )
 from .specs import OUTPUT, Binding, Signature, TensorSpec
 from .suggest import did_you_mean
+
+
+class _Recorded(NamedTuple):
+    """A training forward: the shape of its output, and the way back from there."""
+
+    shape: tuple[int, ...]
+    backward: Callable[[Float32Array], dict[str, Float32Array]]
 
 
 class Attention(ABC):
@@ -66,6 +73,7 @@ class Attention(ABC):
         self.config = self.Config.from_arguments(type(self).__name__, settings, named_settings)
         self._parameters: dict[str, Float32Array] = {}
         self._random = np.random.default_rng(self.config.seed)
+        self._recorded: _Recorded | None = None
         self._setup()
         self._signature = Signature(repr(self), self.inputs, self._fixed_axes(), self.config.max_sequence_length)
 
@@ -125,6 +133,41 @@ class Attention(ABC):
             raise UnsupportedError(f"{len(item)} inputs came; expected {wanted}")
         return self.forward(*item, **options)
 
+    def backward(self, grad_output: ArrayLike) -> dict[str, Float32Array]:
+        """The gradients of the last ``forward(..., training=True)``, by name: of its inputs, of a bias or float mask
+        that was given, and of every parameter; each has the shape of what it is the gradient of.
+
+        ``grad_output`` is the gradient of a loss with respect to the output, of the output's shape.
+
+        >>> import ruvector_attention as ra
+        >>> attention = ra.ScaledDotProductAttention(dim=1)
+        >>> attention([[0]], [[1], [2]], [[3], [5]], training=True)
+        array([[4.]], dtype=float32)
+        >>> attention.backward([[1]])["values"]
+        array([[0.5],
+               [0.5]], dtype=float32)
+
+        Raises: UnsupportedError without such a forward; DimensionMismatchError, NumericalInstabilityError.
+        """
+        recorded = self._recorded
+        if recorded is None:
+            raise UnsupportedError(
+                f"{self!r} has no forward to go back through; call forward(..., training=True) first"
+            )
+        grad = as_float32("grad_output", grad_output)
+        if grad.shape != recorded.shape:
+            raise DimensionMismatchError(
+                f"grad_output is {grad.shape}; expected {recorded.shape}, the shape of the output",
+                expected=recorded.shape,
+                actual=grad.shape,
+            )
+        require_finite("grad_output", grad)
+        return recorded.backward(grad)
+
+    def _record(self, shape: tuple[int, ...], backward: Callable[[Float32Array], dict[str, Float32Array]]) -> None:
+        """Keep what ``backward`` needs, until the next training forward or reset."""
+        self._recorded = _Recorded(shape, backward)
+
     def bind(self, **inputs: ArrayLike) -> Binding:
         """The inputs, by name, as checked float32 arrays: the first line of a ``forward``."""
         return self._signature.bind(**inputs)
@@ -132,6 +175,7 @@ class Attention(ABC):
     def reset(self) -> None:
         """Back to the state in which the object was made, parameters excepted: dropout starts again from its seed."""
         self._random = np.random.default_rng(self.config.seed)
+        self._recorded = None
 
     @property
     def hidden_dim(self) -> int:

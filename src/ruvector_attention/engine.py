@@ -115,15 +115,9 @@ def attend_backward(
     if not normalize:
         return grads
     return grads._replace(
-        query=_normalize_backward(query, grads.query, problem.dim),
-        keys=_normalize_backward(keys, grads.keys, problem.dim),
+        query=normalize_rows_backward(query, grads.query, problem.dim),
+        keys=normalize_rows_backward(keys, grads.keys, problem.dim),
     )
-
-
-def _normalize_backward(x: Array, grad_out: Float32Array, dim: int) -> Float32Array:
-    grad = np.zeros_like(grad_out)
-    kernels.active.normalize_rows_backward(contiguous(x), grad_out, grad, grad.size // dim, dim)
-    return grad
 
 
 def weights(
@@ -199,6 +193,14 @@ def normalize_rows(x: Array, dim: int) -> Float32Array:
     out = np.empty_like(x)
     kernels.active.normalize_rows(x, out, x.size // dim, dim)
     return out
+
+
+def normalize_rows_backward(x: Array, grad_out: Array, dim: int) -> Float32Array:
+    """The gradient of x from that of ``normalize_rows(x, dim)``."""
+    x, grad_out = contiguous(x), contiguous(grad_out)
+    grad = np.zeros_like(x)
+    kernels.active.normalize_rows_backward(x, grad_out, grad, x.size // dim, dim)
+    return grad
 
 
 def raise_non_finite(**arrays: Array | None) -> None:

@@ -76,6 +76,10 @@ class Binding:
         """Drop the row axis again that a bare vector was given."""
         return output.squeeze(axis) if self.is_vector else output
 
+    def lift(self, array: Float32Array) -> Float32Array:
+        """Give the row axis back to a gradient of what ``restore`` dropped it from."""
+        return array[..., None, :] if self.is_vector else array
+
     @contextmanager
     def blaming_inputs(self) -> Iterator[None]:
         """Where the engine meets NaN or infinity, name the input that brought it, at the index the caller knows.

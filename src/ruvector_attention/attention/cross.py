@@ -41,6 +41,7 @@ class CrossAttention(MultiHeadAttention):
     name = "cross_attention"
     Config = CrossAttentionConfig
     inputs = (HEAD_QUERY, CONTEXT, CONTEXT_VALUES)
+    _values_are_keys = False
 
     def forward(
         self,
@@ -55,6 +56,7 @@ class CrossAttention(MultiHeadAttention):
         check_finite: CheckFinite = True,
     ) -> Float32Array:
         """The outputs, (..., n_query, dim)."""
+        self._values_are_keys = values is None
         return super().forward(
             query,
             keys,
@@ -65,6 +67,13 @@ class CrossAttention(MultiHeadAttention):
             training=training,
             check_finite=check_finite,
         )
+
+    def backward(self, grad_output: ArrayLike) -> dict[str, Float32Array]:
+        """As everywhere; keys that stood in for the values get both gradients."""
+        gradients = super().backward(grad_output)
+        if self._values_are_keys:
+            gradients["keys"] = gradients["keys"] + gradients.pop("values")
+        return gradients
 
     def head_output(
         self,

@@ -11,11 +11,13 @@ from .. import engine
 from ..arrays import ArrayLike, Float32Array
 from ..config import Setting
 from ..errors import InvalidConfigError, OutOfBoundsError, UnsupportedError
+from ..gradients import add_into, addend_gradients
 from ..options import Bias, Causal, CheckFinite, Mask, Training
 from ..registry import register
 from ..specs import Binding, TensorSpec
 from .scaled_dot_product import SoftmaxAttention, SoftmaxConfig
 
+INPUT_MAPS = ("query", "keys", "values")  # the maps that inputs go through, in their order
 HEAD_QUERY = TensorSpec("query", "... n_query dim", "what looks; (dim,) is one query", bare_vector=True)
 HEAD_KEYS = TensorSpec("keys", "... n_key kdim", "what is looked at")
 HEAD_VALUES = TensorSpec("values", "... n_key vdim", "what is brought back")
@@ -161,18 +163,45 @@ class HeadedAttention(SoftmaxAttention):
             }
         return {**score_options, "num_heads": heads, "num_kv_heads": self.config.kv_heads}
 
-    def _output(self, binding: Binding, training: bool, **options: Any) -> Float32Array:
-        query, keys, values = binding.arrays
-        head_options = self._head_options(binding, **options)
+    def _output(
+        self, binding: Binding, training: bool, *, mask: ArrayLike | None, bias: ArrayLike | None, **options: Any
+    ) -> Float32Array:
+        head_options = self._head_options(binding, mask=mask, bias=bias, **options)
         with binding.blaming_inputs():
-            attended = self._attend(
-                self._projected("query", query),
-                self._projected("keys", keys),
-                self._projected("values", values),
-                head_options,
-                training,
-            )
-        return binding.restore(self._projected("output", attended))
+            query, keys, values = (self._projected(*pair) for pair in zip(INPUT_MAPS, binding.arrays, strict=True))
+            if not training:
+                attended = self._attend(query, keys, values, head_options)
+                return binding.restore(self._projected("output", attended))
+            attended, attend_backward = self._attend_training(query, keys, values, head_options)
+        output = binding.restore(self._projected("output", attended))
+
+        def backward(grad: Float32Array) -> dict[str, Float32Array]:
+            of_attended, gradients = self._projected_backward("output", attended, binding.lift(grad))
+            grads = attend_backward(of_attended)
+            of_projected = (grads.query, grads.keys, grads.values)
+            for map_name, name, array, of_one in zip(
+                INPUT_MAPS, binding.names, binding.arrays, of_projected, strict=True
+            ):
+                of_input, of_map = self._projected_backward(map_name, array, of_one)
+                add_into(gradients, {name: binding.restore(of_input) if name == "query" else of_input, **of_map})
+            heads = self.config.num_heads > 1
+            return gradients | addend_gradients(grads.bias, binding, heads=heads, mask=mask, bias=bias)
+
+        self._record(output.shape, backward)
+        return output
+
+    def _projected_backward(
+        self, name: str, array: Float32Array, grad: Float32Array
+    ) -> tuple[Float32Array, dict[str, Float32Array]]:
+        """The gradients of a map's input, and of its weight and bias by name."""
+        weight = self._parameters.get(f"{name}_weight")
+        if weight is None:
+            return grad, {}
+        of_array, of_weight, of_bias = engine.project_backward(array, weight, grad)
+        gradients = {f"{name}_weight": of_weight}
+        if f"{name}_bias" in self._parameters:
+            gradients[f"{name}_bias"] = of_bias
+        return of_array, gradients
 
     def _weights(self, binding: Binding, **options: Any) -> Float32Array:
         query, keys = binding.arrays
@@ -205,7 +234,6 @@ class HeadedAttention(SoftmaxAttention):
                 self._projected("keys", keys, shared),
                 self._projected("values", values, shared),
                 score_options,
-                training=False,
             )
         return binding.restore(attended)
 

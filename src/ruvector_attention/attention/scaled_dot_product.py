@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import numpy as np
-
 from .. import engine
-from ..arrays import ArrayLike, Float32Array, require_finite
+from ..arrays import ArrayLike, Float32Array
 from ..base import Attention
 from ..config import AttentionConfig, Setting
+from ..gradients import addend_gradients
 from ..masks import ScoreShape, prepare_bias, prepare_mask
 from ..options import Bias, Causal, CheckFinite, Mask, Training
 from ..registry import register
 from ..specs import KEYS, QUERY, VALUES, Binding, are_plain_matrices
+from ._dropout import attend_with_dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,9 @@ class ScaledDotProductConfig(SoftmaxConfig):
     dim: Annotated[int, Setting("channels of queries and keys", at_least=1)]
 
 
+AttendBackward = Callable[[Float32Array], engine.Gradients]
+
+
 class SoftmaxAttention(Attention):
     """What the mechanisms on the softmax engine share: one place where they call it."""
 
@@ -45,30 +49,27 @@ class SoftmaxAttention(Attention):
     _scale: float  # on dot products; contains 1 / temperature
 
     def _attend(
-        self,
-        query: Float32Array,
-        keys: Float32Array,
-        values: Float32Array,
-        score_options: dict[str, Any],
-        training: bool,
+        self, query: Float32Array, keys: Float32Array, values: Float32Array, score_options: dict[str, Any]
     ) -> Float32Array:
         """softmax(scores) v for all heads, query (..., n_query, heads * channels) and so on."""
-        if not (training and self.config.dropout):
-            attended: Float32Array = engine.attend(query, keys, values, scale=self._scale, **score_options)
-            return attended
-        # Dropout needs the weights themselves. Values are checked here, since the engine does not see them.
-        weights = self._dropped(engine.weights(query, keys, scale=self._scale, **score_options))
-        if score_options["check_finite"]:
-            require_finite("values", values)
-        if score_options.get("num_heads", 1) == 1:
-            return weights @ values
-        return _weighted_sum(weights, values, score_options["num_kv_heads"])
+        attended: Float32Array = engine.attend(query, keys, values, scale=self._scale, **score_options)
+        return attended
 
-    def _dropped(self, weights: Float32Array) -> Float32Array:
-        """Inverted dropout: a weight is dropped with probability p, and what stays is scaled by 1 / (1 - p)."""
-        keep = 1.0 - self.config.dropout
-        kept = self._random.random(weights.shape, dtype=np.float32) < keep
-        return np.where(kept, weights / np.float32(keep), np.float32(0))
+    def _attend_training(
+        self, query: Float32Array, keys: Float32Array, values: Float32Array, score_options: dict[str, Any]
+    ) -> tuple[Float32Array, AttendBackward]:
+        """The same with dropout, and the way back from a gradient of it."""
+        if self.config.dropout:
+            return attend_with_dropout(
+                query, keys, values, self._scale, self.config.dropout, self._random, score_options
+            )
+        attended, lse = engine.attend(query, keys, values, scale=self._scale, return_lse=True, **score_options)
+        options = {name: option for name, option in score_options.items() if name != "check_finite"}
+
+        def backward(grad: Float32Array) -> engine.Gradients:
+            return engine.attend_backward(query, keys, values, attended, lse, grad, scale=self._scale, **options)
+
+        return attended, backward
 
     def _score_options(
         self,
@@ -92,14 +93,6 @@ class SoftmaxAttention(Attention):
         if bias is not None:
             options["bias"] = prepare_bias(bias, scores, check_finite=check_finite)
         return options
-
-
-def _weighted_sum(weights: Float32Array, values: Float32Array, num_kv_heads: int) -> Float32Array:
-    """weights (..., heads, n_query, n_key) times values (..., n_key, kv_heads * channels), heads side by side."""
-    num_heads, n_query, _ = weights.shape[-3:]
-    grouped = values.reshape(*values.shape[:-1], num_kv_heads, -1).swapaxes(-3, -2)
-    output = weights @ np.repeat(grouped, num_heads // num_kv_heads, axis=-3)
-    return output.swapaxes(-3, -2).reshape(*output.shape[:-3], n_query, -1)
 
 
 @register
@@ -166,7 +159,22 @@ class ScaledDotProductAttention(SoftmaxAttention):
         options = self._score_options(binding, mask=mask, bias=bias, causal=causal, check_finite=check_finite)
         query, keys, values = binding.arrays
         with binding.blaming_inputs():
-            return binding.restore(self._attend(query, keys, values, options, training))
+            if not training:
+                return binding.restore(self._attend(query, keys, values, options))
+            attended, attend_backward = self._attend_training(query, keys, values, options)
+        output = binding.restore(attended)
+
+        def backward(grad: Float32Array) -> dict[str, Float32Array]:
+            grads = attend_backward(binding.lift(grad))
+            return {
+                "query": binding.restore(grads.query),
+                "keys": grads.keys,
+                "values": grads.values,
+                **addend_gradients(grads.bias, binding, mask=mask, bias=bias),
+            }
+
+        self._record(output.shape, backward)
+        return output
 
     def attention_weights(
         self,
