@@ -202,8 +202,8 @@ static PyObject *kernels(PyObject *module, PyObject *unused) {
       const rv_buffer_spec *spec = &kernel->buffers[i];
       PyTuple_SetItem(buffers, i, Py_BuildValue("(sss)", spec->name, dtype_names[spec->dtype], roles[spec->role]));
     }
-    PyObject *entry = Py_BuildValue("(NNN)", buffers, names(kernel->ints, kernel->n_ints),
-                                    names(kernel->floats, kernel->n_floats));
+    PyObject *entry =
+        Py_BuildValue("(NNN)", buffers, names(kernel->ints, kernel->n_ints), names(kernel->floats, kernel->n_floats));
     if (!entry || PyDict_SetItemString(table, kernel->name, entry) < 0) Py_CLEAR(table);
     Py_XDECREF(entry);
   }
@@ -260,8 +260,15 @@ static PyMethodDef functions[] = {
 #define INIT(name) INIT_(name)
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, STRING(RV_MODULE), "The C kernels, called by name with flat arguments.", -1, functions,
-    NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT,
+    STRING(RV_MODULE),
+    "The C kernels, called by name with flat arguments.",
+    -1,
+    functions,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
 };
 
 PyMODINIT_FUNC INIT(RV_MODULE)(void) {

@@ -93,8 +93,8 @@ static int32_t attend_many(const rv_head *head, int64_t first, int64_t n, float 
     }
     if (many_softmax(&s, keys, nv, scale, maximum, correction) && started)
       many_rescale(s.out_t, head->dim_value, nv, correction);
-    panel_by_columns(head->dim_value, nv, keys, head->values + j * head->value_row, head->value_row, s.scores,
-                     RV_LANES, s.out_t, RV_LANES, started);
+    panel_by_columns(head->dim_value, nv, keys, head->values + j * head->value_row, head->value_row, s.scores, RV_LANES,
+                     s.out_t, RV_LANES, started);
     started = 1;
   }
   if (!started) memset(s.out_t, 0, sizeof(float) * (size_t)(RV_LANES * head->dim_value));

@@ -18,11 +18,19 @@ RV_INLINE int64_t whole_vectors(int64_t n) { return (n + VL - 1) / VL * VL; }
 
 RV_INLINE rv_backward_scratch backward_scratch(float *p, int64_t n_key, int64_t dim, int64_t dim_value) {
   rv_backward_scratch s = {.key_width = whole_vectors(dim), .value_width = whole_vectors(dim_value)};
-  float **const parts[] = {&s.queries_t, &s.grads_t, &s.grad_queries_t, &s.queries, &s.grads, &s.scores,
+  float **const parts[] = {&s.queries_t, &s.grads_t, &s.grad_queries_t, &s.queries,   &s.grads,      &s.scores,
                            &s.products,  &s.shift,   &s.delta,          &s.grad_keys, &s.grad_values};
-  const int64_t sizes[] = {RV_LANES * dim, RV_LANES * dim_value, RV_LANES * dim, RV_LANES * s.key_width,
-                           RV_LANES * s.value_width, RV_LANES * RV_KEY_TILE, RV_LANES * RV_KEY_TILE, RV_LANES,
-                           RV_LANES, n_key * s.key_width, n_key * s.value_width};
+  const int64_t sizes[] = {RV_LANES * dim,
+                           RV_LANES * dim_value,
+                           RV_LANES * dim,
+                           RV_LANES * s.key_width,
+                           RV_LANES * s.value_width,
+                           RV_LANES * RV_KEY_TILE,
+                           RV_LANES * RV_KEY_TILE,
+                           RV_LANES,
+                           RV_LANES,
+                           n_key * s.key_width,
+                           n_key * s.value_width};
   for (int i = 0; i < 11; i++) {
     *parts[i] = p;
     p += sizes[i];
@@ -96,8 +104,7 @@ static void backward_queries(const rv_head *head, const rv_backward_rows *rows, 
     rv_scoring with = scoring_of(head, first, j, 1);
     with.has_band = head->causal && j + keys - 1 > first + head->offset;
     const int plain = !(with.mask || with.bias || with.has_band);
-    for (int64_t line = 0; !plain && line < keys; line++)
-      score_line(&with, s->scores + line * RV_LANES, line, n, nv);
+    for (int64_t line = 0; !plain && line < keys; line++) score_line(&with, s->scores + line * RV_LANES, line, n, nv);
     backward_tile(s, keys, nv, plain ? with.scale : 1.0f);
     if (rows->grad_bias)
       for (int64_t line = 0; line < keys; line++)
@@ -111,7 +118,8 @@ static void backward_queries(const rv_head *head, const rv_backward_rows *rows, 
   if (limit == 0) return;
   float *grad_query = rows->grad_query + first * head->query_row;
   for (int64_t i = 0; i < n; i++)
-    for (int64_t c = 0; c < dim; c++) grad_query[i * head->query_row + c] += scale * s->grad_queries_t[c * RV_LANES + i];
+    for (int64_t c = 0; c < dim; c++)
+      grad_query[i * head->query_row + c] += scale * s->grad_queries_t[c * RV_LANES + i];
 }
 
 static int32_t rv_attention_backward(const rv_attention_backward_args *args) {
@@ -143,8 +151,8 @@ static int32_t rv_attention_backward(const rv_attention_backward_args *args) {
       for (int64_t i = 0; i < args->n_query; i += RV_LANES)
         backward_queries(&head, &rows, &s, i, rv_min_int(RV_LANES, args->n_query - i), scale);
     }
-    add_rows(n_key, dim, scale, s.grad_keys, s.key_width,
-             args->grad_keys + b * args->key_batch + kv * args->key_head, args->key_row);
+    add_rows(n_key, dim, scale, s.grad_keys, s.key_width, args->grad_keys + b * args->key_batch + kv * args->key_head,
+             args->key_row);
     add_rows(n_key, dim_value, 1.0f, s.grad_values, s.value_width,
              args->grad_values + b * args->value_batch + kv * args->value_head, args->value_row);
   }

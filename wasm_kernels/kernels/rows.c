@@ -35,8 +35,9 @@ static int32_t rv_normalize_rows_backward(const rv_normalize_rows_backward_args 
 static int32_t rv_all_finite(const rv_all_finite_args *args) {
   vf sums[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
   int64_t i = 0;
-  for (; i + 4 * VL <= args->count; i += 4 * VL)
-    RV_UNROLL for (int v = 0; v < 4; v++) sums[v] = v_fma(v_load(args->x + i + v * VL), v_zero(), sums[v]);
+  for (; i + 4 * VL <= args->count; i += 4 * VL) {
+  RV_UNROLL for (int v = 0; v < 4; v++) sums[v] = v_fma(v_load(args->x + i + v * VL), v_zero(), sums[v]);
+  }
   float bad = v_hsum(v_add(v_add(sums[0], sums[1]), v_add(sums[2], sums[3])));
   for (; i < args->count; i++) bad += args->x[i] * 0.0f;
   return bad == 0 ? RV_OK : RV_NON_FINITE;

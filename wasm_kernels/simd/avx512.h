@@ -25,16 +25,12 @@ RV_INLINE vf v_where_lt(vf a, vf b, vf x, vf y) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
 }
 RV_INLINE int v_any_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ) != 0; }
-RV_INLINE vf v_iota(void) {
-  return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-}
+RV_INLINE vf v_iota(void) { return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
 RV_INLINE vf v_pow2(vf p, vf t) {
   const __m512i n = _mm512_slli_epi32(_mm512_castps_si512(t), 23);
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), n));
 }
-RV_INLINE __m256 v_halves(vf v) {
-  return _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
-}
+RV_INLINE __m256 v_halves(vf v) { return _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1)); }
 RV_INLINE void v_hsum4(float *p, vf a, vf b, vf c, vf d) {
   const __m256 ab = _mm256_hadd_ps(v_halves(a), v_halves(b));
   const __m256 cd = _mm256_hadd_ps(v_halves(c), v_halves(d));

@@ -25,7 +25,10 @@ RV_INLINE double rv_log2(double x) {
   bits = (bits & 0xfffffffffffffULL) | 0x3ff0000000000000ULL;
   double m;
   memcpy(&m, &bits, sizeof m);
-  if (m > 1.4142135623730951) { m *= 0.5; exponent++; }
+  if (m > 1.4142135623730951) {
+    m *= 0.5;
+    exponent++;
+  }
   const double s = (m - 1) / (m + 1), z = s * s;
   const double series =
       1 + z * (1.0 / 3 + z * (1.0 / 5 + z * (1.0 / 7 + z * (1.0 / 9 + z * (1.0 / 11 + z * (1.0 / 13 + z / 15))))));
