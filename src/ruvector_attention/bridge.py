@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import itertools
 import traceback
 from collections.abc import Callable, Mapping
@@ -48,8 +49,11 @@ def call(handle: int, method: str, args: list[Any], kwargs: Mapping[str, Any]) -
     function = None if method.startswith("_") else getattr(found, method, None)
     if not callable(function):
         raise UnsupportedError(f"{type(found).__name__} has no method '{method}'")
+    positional = [_received(value) for value in args]
     named = {key: _received(value) for key, value in kwargs.items()}
-    return _sent(function(*(_received(value) for value in args), **named))
+    if named and _is_argument(named, function, len(positional)):
+        positional, named = [*positional, named], {}
+    return _sent(function(*positional, **named))
 
 
 def release(handle: int) -> bool:
@@ -81,6 +85,15 @@ def _class(path: str) -> Callable[..., Any]:
     if not isinstance(found, type) or name.startswith("_"):
         raise InvalidConfigError(f"'{path}' is not a public class; expected module:Class")
     return found
+
+
+def _is_argument(named: Mapping[str, Any], function: Callable[..., Any], given: int) -> bool:
+    """JavaScript writes keywords and a mapping alike: it is a mapping where one is missing and no key is a keyword."""
+    parameters = list(inspect.signature(function).parameters.values())
+    if given >= len(parameters) or any(parameter.name in named for parameter in parameters):
+        return False
+    missing = parameters[given]
+    return missing.kind is missing.POSITIONAL_OR_KEYWORD and missing.default is missing.empty
 
 
 def _received(value: Any) -> Any:

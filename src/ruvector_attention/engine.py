@@ -19,8 +19,21 @@ Float32Array = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
 
 QUERY_BLOCK = 192  # queries of one task, RV_QUERY_BLOCK
+UNLIMITED = 1 << 40  # of a window's reach
 SMALL = 1_000_000  # multiply-adds below which a call is never split, so need not be measured further
 FLOAT32 = np.dtype(np.float32)
+
+
+class Band(NamedTuple):
+    """Where a query at key position p may look: keys p - behind .. p + ahead, and the first ``global_tokens``, which
+    themselves see everything (as far as p where ahead is 0)."""
+
+    behind: int
+    ahead: int
+    global_tokens: int = 0
+
+
+EVERYWHERE, CAUSAL = Band(UNLIMITED, UNLIMITED), Band(UNLIMITED, 0)
 
 
 def attend(
@@ -30,6 +43,7 @@ def attend(
     *,
     scale: float,
     causal: bool = False,
+    band: Band | None = None,
     mask: Array | None = None,
     bias: Array | None = None,
     key_lengths: Array | None = None,
@@ -46,12 +60,13 @@ def attend(
     -> (..., n_query, heads * dim_value), float32; with ``return_lse`` also the log-sum-exp (..., heads, n_query).
     Heads are groups of channels and are read where they lie. ``mask`` is bool (True = may attend) or float (added),
     broadcastable to (..., n_query, n_key), or with one more axis for the heads. A row without keys gives zeros.
+    ``band`` takes the place of ``causal``; tiles outside of it are not computed.
     ``key_lengths`` (leading shape): keys from there on are never read.
 
     Raises NumericalInstabilityError that names the array and its first bad index.
     """
     if (
-        mask is None and bias is None and key_lengths is None and num_heads == 1
+        mask is None and bias is None and key_lengths is None and band is None and num_heads == 1
         and not (normalize or return_lse) and query.ndim == 2 == keys.ndim == values.ndim
     ):  # fmt: skip
         n_query, dim = query.shape
@@ -62,7 +77,8 @@ def attend(
                 status = kernels.active.attention(
                     query, keys, None, None, None, values, out, None,
                     1, 1, 1, n_query, n_key, dim, 0, 0, dim, 0, 0, dim, 0, 0, 0, 0, 0, 0, 0, 0,
-                    causal, 0, -(-n_query // QUERY_BLOCK), dim_value, 0, 0, dim_value, 0, 0, dim_value, scale,
+                    UNLIMITED, 0 if causal else UNLIMITED, 0,
+                    0, -(-n_query // QUERY_BLOCK), dim_value, 0, 0, dim_value, 0, 0, dim_value, scale,
                 )  # fmt: skip
             except BufferError:  # not contiguous or not aligned: copied below
                 pass
@@ -73,7 +89,7 @@ def attend(
     problem = _Problem(query, keys, values, mask, bias, key_lengths, num_heads, num_kv_heads, normalize, check_finite)
     out = np.empty((*problem.lead, problem.n_query, num_heads * problem.dim_value), FLOAT32)
     lse = np.empty((*problem.lead, num_heads, problem.n_query), FLOAT32) if return_lse else None
-    status = problem.forward(out, lse, scale, causal, max_threads)
+    status = problem.forward(out, lse, scale, band or (CAUSAL if causal else EVERYWHERE), max_threads)
     if status and check_finite:
         raise_non_finite(query=query, keys=keys, values=values, mask=mask, bias=bias)
     return (out, lse) if return_lse else out
@@ -98,6 +114,7 @@ def attend_backward(
     *,
     scale: float,
     causal: bool = False,
+    band: Band | None = None,
     mask: Array | None = None,
     bias: Array | None = None,
     key_lengths: Array | None = None,
@@ -111,7 +128,8 @@ def attend_backward(
     The weights are recomputed tile by tile from the log-sum-exp. The gradient of a float mask comes as ``bias``'s.
     """
     problem = _Problem(query, keys, values, mask, bias, key_lengths, num_heads, num_kv_heads, normalize, False)
-    grads = problem.backward(contiguous(out), contiguous(lse), contiguous(grad_out), scale, causal, max_threads)
+    seen = band or (CAUSAL if causal else EVERYWHERE)
+    grads = problem.backward(contiguous(out), contiguous(lse), contiguous(grad_out), scale, seen, max_threads)
     if not normalize:
         return grads
     return grads._replace(
@@ -126,6 +144,7 @@ def weights(
     *,
     scale: float,
     causal: bool = False,
+    band: Band | None = None,
     mask: Array | None = None,
     bias: Array | None = None,
     key_lengths: Array | None = None,
@@ -140,7 +159,7 @@ def weights(
     problem = _Problem(query, keys, None, mask, bias, key_lengths, num_heads, num_kv_heads, normalize, check_finite)
     heads = (num_heads,) if num_heads > 1 else ()
     out = np.empty((*problem.lead, *heads, problem.n_query, problem.n_key), FLOAT32)
-    status = problem.weigh(out, scale, causal, max_threads)
+    status = problem.weigh(out, scale, band or (CAUSAL if causal else EVERYWHERE), max_threads)
     if status and check_finite:
         raise_non_finite(query=query, keys=keys, mask=mask, bias=bias)
     return out
@@ -309,13 +328,13 @@ class _Problem:
         rows, columns = operand.array.shape[-2:]
         return 0 if rows == 1 else columns, 0 if columns == 1 else 1
 
-    def _shared(self, part: _Part, causal: bool) -> tuple[int, ...]:
-        """The integers that both kernels begin with, up to ``causal``."""
+    def _shared(self, part: _Part, band: Band) -> tuple[int, ...]:
+        """The integers that both kernels begin with, up to the band."""
         query, keys, mask, bias = part.strides[:4]
         return (
             part.batch, part.heads, part.kv_heads, self.n_query, self.n_key, self.dim,
             *query, self.heads * self.dim, *keys, self.kv_heads * self.dim,
-            *mask, *self._score_steps(self.mask), *bias, *self._score_steps(self.bias), int(causal),
+            *mask, *self._score_steps(self.mask), *bias, *self._score_steps(self.bias), *band,
         )  # fmt: skip
 
     def _finite(self) -> bool:
@@ -327,7 +346,7 @@ class _Problem:
         work = part.batch * part.heads * self.n_query * self.n_key * (self.dim + self.dim_value)
         return threads.run(call, tasks, work, max_threads)
 
-    def forward(self, out: Array, lse: Array | None, scale: float, causal: bool, max_threads: int | None) -> int:
+    def forward(self, out: Array, lse: Array | None, scale: float, band: Band, max_threads: int | None) -> int:
         row = self.heads * self.dim_value
         if self.look_through and not self._finite():
             return kernels.NON_FINITE
@@ -338,7 +357,7 @@ class _Problem:
         )
         for part in self._parts(*outputs):
             query, keys, mask, bias, lengths, values, part_out, part_lse = part.buffers
-            before = self._shared(part, causal)
+            before = self._shared(part, band)
             after = (
                 self.dim_value, *part.strides[5], self.kv_heads * self.dim_value, *part.strides[6], row, scale
             )  # fmt: skip
@@ -351,7 +370,7 @@ class _Problem:
         return status
 
     def backward(
-        self, out: Array, lse: Array, grad_out: Array, scale: float, causal: bool, max_threads: int | None
+        self, out: Array, lse: Array, grad_out: Array, scale: float, band: Band, max_threads: int | None
     ) -> Gradients:
         given = [self.query.array, self.keys.array, self.values.array, self.bias.array]
         grads = [None if array is None else np.zeros(array.shape, FLOAT32) for array in given]
@@ -363,7 +382,7 @@ class _Problem:
             *(o._replace(array=g) for o, g in zip((self.query, self.keys, self.values, self.bias), grads, strict=True)),
         ]
         for part in self._parts(*outputs):
-            before = self._shared(part, causal)
+            before = self._shared(part, band)
             after = (
                 self.dim_value, *part.strides[5], self.kv_heads * self.dim_value, *part.strides[6], row, scale
             )  # fmt: skip
@@ -384,14 +403,14 @@ class _Problem:
         assert query is not None and keys is not None and values is not None
         return Gradients(query, keys, values, bias)
 
-    def weigh(self, out: Array, scale: float, causal: bool, max_threads: int | None) -> int:
+    def weigh(self, out: Array, scale: float, band: Band, max_threads: int | None) -> int:
         if self.look_through and not self._finite():
             return kernels.NON_FINITE
         status = 0
         output = _Operand(out, 3 if self.heads > 1 else 2, self.n_query * self.n_key)
         for part in self._parts(output):
             query, keys, mask, bias, lengths, _, part_out = part.buffers
-            before = self._shared(part, causal)
+            before = self._shared(part, band)
             buffers = (query, keys, mask, bias, lengths, part_out)
 
             def call(start: int, stop: int, *, buffers: Any = buffers, before: Any = before) -> int:

@@ -36,7 +36,8 @@ def _scores(
     batch: int, heads: int, kv_heads: int, n_query: int, n_key: int, dim: int,
     query_batch: int, query_head: int, query_row: int, key_batch: int, key_head: int, key_row: int,
     mask_batch: int, mask_head: int, mask_row: int, mask_col: int,
-    bias_batch: int, bias_head: int, bias_row: int, bias_col: int, causal: int, *, scale: float,
+    bias_batch: int, bias_head: int, bias_row: int, bias_col: int,
+    behind: int, ahead: int, global_tokens: int, *, scale: float,
 ) -> Array:  # fmt: skip
     """(batch, heads, n_query, n_key), -inf where forbidden."""
     q = strided(query, (batch, heads, n_query, dim), (query_batch, query_head, query_row, 1)).astype(np.float64)
@@ -50,8 +51,10 @@ def _scores(
     if mask is not None:
         scores[~strided(mask, shape, (mask_batch, mask_head, mask_row, mask_col))] = -np.inf
     columns = np.arange(n_key)
-    if causal:
-        scores[..., columns > np.arange(n_query)[:, None] + (n_key - n_query)] = -np.inf
+    at = np.arange(n_query)[:, None] + (n_key - n_query)
+    is_global = (columns < global_tokens) | ((at >= 0) & (at < global_tokens))
+    seen = (columns >= at - behind) & (columns <= at + ahead) | (is_global & ((ahead > 0) | (columns <= at)))
+    scores[..., ~seen] = -np.inf
     if key_lengths is not None:
         beyond = columns >= key_lengths.reshape(-1)[:batch, None]
         scores = np.where(beyond[:, None, None, :], -np.inf, scores)

@@ -82,7 +82,7 @@ typedef struct {
 static void backward_queries(const rv_head *head, const rv_backward_rows *rows, const rv_backward_scratch *s,
                              int64_t first, int64_t n, float scale) {
   const int nv = (int)((n + VL - 1) / VL);
-  const int64_t limit = visible_keys(head, first, n), dim = head->dim, dim_value = head->dim_value;
+  const int64_t dim = head->dim, dim_value = head->dim_value;
   const float *query = head->query + first * head->query_row, *grad_out = rows->grad_out + first * rows->row;
   pack_transposed(n, dim, query, head->query_row, s->queries_t, RV_LANES);
   pack_transposed(n, dim_value, grad_out, rows->row, s->grads_t, RV_LANES);
@@ -96,13 +96,16 @@ static void backward_queries(const rv_head *head, const rv_backward_rows *rows, 
     s->shift[i] = seen ? (float)(lse * RV_LOG2E) : -RV_LOWEST; /* without keys, and in lanes behind n: P = 0 */
     s->delta[i] = delta;
   }
-  for (int64_t j = 0; j < limit; j += RV_KEY_TILE) {
-    const int64_t keys = rv_min_int(RV_KEY_TILE, limit - j);
+  rv_run runs[2] = {{0, 0}, {0, 0}};
+  const int n_runs = visible_runs(head, first, n, runs);
+  int started = 0;
+  for (int64_t r = 0, j = runs[0].begin; next_tile(runs, n_runs, &r, &j); j += RV_KEY_TILE) {
+    const int64_t keys = rv_min_int(RV_KEY_TILE, runs[r].end - j);
     const float *tile = head->keys + j * head->key_row, *values = head->values + j * head->value_row;
     panel_by_rows(keys, nv, dim, tile, head->key_row, s->queries_t, RV_LANES, s->scores, RV_LANES, 0);
     panel_by_rows(keys, nv, dim_value, values, head->value_row, s->grads_t, RV_LANES, s->products, RV_LANES, 0);
     rv_scoring with = scoring_of(head, first, j, 1);
-    with.has_band = head->causal && j + keys - 1 > first + head->offset;
+    with.has_band = band_cuts(&with, keys, n);
     const int plain = !(with.mask || with.bias || with.has_band);
     for (int64_t line = 0; !plain && line < keys; line++) score_line(&with, s->scores + line * RV_LANES, line, n, nv);
     backward_tile(s, keys, nv, plain ? with.scale : 1.0f);
@@ -111,11 +114,12 @@ static void backward_queries(const rv_head *head, const rv_backward_rows *rows, 
         for (int64_t i = 0; i < n; i++)
           rows->grad_bias[(first + i) * head->bias_row + (j + line) * head->bias_col] +=
               s->products[line * RV_LANES + i];
-    panel_by_columns(dim, nv, keys, tile, head->key_row, s->products, RV_LANES, s->grad_queries_t, RV_LANES, j > 0);
+    panel_by_columns(dim, nv, keys, tile, head->key_row, s->products, RV_LANES, s->grad_queries_t, RV_LANES, started);
+    started = 1;
     add_product(keys, s->key_width, n, s->products, s->queries, s->grad_keys + j * s->key_width);
     add_product(keys, s->value_width, n, s->scores, s->grads, s->grad_values + j * s->value_width);
   }
-  if (limit == 0) return;
+  if (!started) return;
   float *grad_query = rows->grad_query + first * head->query_row;
   for (int64_t i = 0; i < n; i++)
     for (int64_t c = 0; c < dim; c++)
@@ -148,8 +152,10 @@ static int32_t rv_attention_backward(const rv_attention_backward_args *args) {
           .grad_query = args->grad_query + b * args->query_batch + h * args->query_head,
           .grad_bias = args->grad_bias ? args->grad_bias + b * args->bias_batch + h * args->bias_head : NULL,
       };
-      for (int64_t i = 0; i < args->n_query; i += RV_LANES)
-        backward_queries(&head, &rows, &s, i, rv_min_int(RV_LANES, args->n_query - i), scale);
+      for (int64_t i = 0, n; i < args->n_query; i += n) {
+        n = tile_queries(&head, i, args->n_query, RV_LANES);
+        backward_queries(&head, &rows, &s, i, n, scale);
+      }
     }
     add_rows(n_key, dim, scale, s.grad_keys, s.key_width, args->grad_keys + b * args->key_batch + kv * args->key_head,
              args->key_row);
