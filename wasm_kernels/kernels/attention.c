@@ -145,7 +145,8 @@ static int32_t attend_many(const rv_head *head, int64_t first, int64_t n, float 
   return many_finish(&s, n, nv, head->dim_value, out, out_row, lse) ? RV_OK : RV_NON_FINITE;
 }
 
-static int32_t attend_few(const rv_head *head, int64_t first, int64_t n, float *out, int64_t out_row, float *lse, float *scratch) {
+static int32_t attend_few(const rv_head *head, int64_t first, int64_t n, float *out, int64_t out_row, float *lse,
+                          float *scratch) {
   float *scores = scratch, *acc = scores + VL * RV_KEY_TILE, top[VL], sum[VL], defect[VL];
   const int64_t dim_value = head->dim_value;
   const float *query = head->query + first * head->query_row;
@@ -160,8 +161,8 @@ static int32_t attend_few(const rv_head *head, int64_t first, int64_t n, float *
     for (int64_t q = 0; q < n; q += RV_FEW) {
       const int64_t group = rv_min_int(RV_FEW, n - q);
       float *lines = scores + q * RV_KEY_TILE;
-      few_scores(group, keys, head->dim, query + q * head->query_row, head->query_row,
-                 head->keys + j * head->key_row, head->key_row, lines);
+      few_scores(group, keys, head->dim, query + q * head->query_row, head->query_row, head->keys + j * head->key_row,
+                 head->key_row, lines);
       for (int64_t i = 0; i < group; i++) {
         float *line = lines + i * RV_KEY_TILE;
         for (int64_t lane = keys; lane < nv * VL; lane++) line[lane] = 0;
