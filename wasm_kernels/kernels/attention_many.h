@@ -25,14 +25,26 @@ RV_INLINE rv_many_scratch many_scratch(float *scratch, int64_t dim, int64_t dim_
 /* The maximum of each lane over the lines, times scale; what is not finite becomes a defect. */
 RV_INLINE void many_maximum(const rv_many_scratch *s, int64_t n, int nv, float scale, float *maximum) {
   for (int v = 0; v < nv; v++) {
-    vf best = v_set(RV_LOWEST), defect = v_load(s->defect + v * VL);
-    for (int64_t j = 0; j < n; j++) {
-      const vf score = v_load(s->scores + j * RV_LANES + v * VL);
-      best = v_max(best, score);
-      defect = v_fma(score, v_zero(), defect);
+    /* four chains, for one would wait for its own last step */
+    vf best[4], defect[4];
+  RV_UNROLL for (int c = 0; c < 4; c++) best[c] = v_set(RV_LOWEST), defect[c] = v_zero();
+    const float *line = s->scores + v * VL;
+    int64_t j = 0;
+    for (; j + 4 <= n; j += 4, line += 4 * RV_LANES) {
+      RV_UNROLL for (int c = 0; c < 4; c++) {
+        const vf score = v_load(line + c * RV_LANES);
+        best[c] = v_max(best[c], score);
+        defect[c] = v_fma(score, v_zero(), defect[c]);
+      }
     }
-    v_store(maximum + v * VL, v_mul(best, v_set(scale)));
-    v_store(s->defect + v * VL, defect);
+    for (; j < n; j++, line += RV_LANES) {
+      best[0] = v_max(best[0], v_load(line));
+      defect[0] = v_fma(v_load(line), v_zero(), defect[0]);
+    }
+    const vf all = v_max(v_max(best[0], best[1]), v_max(best[2], best[3]));
+    const vf defects = v_add(v_add(defect[0], defect[1]), v_add(defect[2], defect[3]));
+    v_store(maximum + v * VL, v_mul(all, v_set(scale)));
+    v_store(s->defect + v * VL, v_add(v_load(s->defect + v * VL), defects));
   }
 }
 

@@ -3,13 +3,65 @@
  * packing would cost more than it saves, and b is read in place too where its rows are contiguous. */
 RV_INLINE void gemm_pack(int64_t depth, int64_t n, const float *b, int64_t b_row, int64_t b_col, float *packed) {
   const int64_t width = RV_NV * VL;
+  if (b_col == 1 && n == width) {
+    for (int64_t k = 0; k < depth; k++) RV_UNROLL for (int v = 0; v < RV_NV; v++) v_store(packed + k * width + v * VL, v_load(b + k * b_row + v * VL));
+    return;
+  }
   for (int64_t k = 0; k < depth; k++)
-    for (int64_t j = 0; j < width; j++) packed[k * width + j] = j < n ? b[k * b_row + j * b_col] : 0.0f;
+    for (int64_t j = n; j < width; j++) packed[k * width + j] = 0.0f;
+  if (b_col == 1)
+    for (int64_t k = 0; k < depth; k++) memcpy(packed + k * width, b + k * b_row, sizeof(float) * (size_t)n);
+  else
+    for (int64_t j = 0; j < n; j++)
+      for (int64_t k = 0; k < depth; k++) packed[k * width + j] = b[k * b_row + j * b_col];
+}
+
+/* One row of a: every vector of b is used once, so what counts is to have many loads under way. */
+static void gemm_row(const rv_gemm_args *args, int64_t i) {
+  const int64_t wide = 8 * VL, n = args->n;
+  const float *a = args->a + i * args->a_row;
+  float *out = args->out + i * n;
+  int64_t j = 0;
+  if (args->bias) memcpy(out, args->bias, sizeof(float) * (size_t)n);
+  else memset(out, 0, sizeof(float) * (size_t)n);
+  for (; j + wide <= n; j += wide)
+    micro_by_rows(1, 8, args->k, a, args->k, args->b + j, args->b_row, out + j, n, 1);
+  for (; j + VL <= n; j += VL) micro_by_rows(1, 1, args->k, a, args->k, args->b + j, args->b_row, out + j, n, 1);
+  for (; j < n; j++)
+    for (int64_t k = 0; k < args->k; k++) out[j] += a[k] * args->b[k * args->b_row + j];
+}
+
+/* Rows start..stop of out's columns j.. += a's columns k.. times a panel of b. */
+RV_INLINE void gemm_panel(const rv_gemm_args *args, int64_t j, int64_t columns, int64_t k, int64_t depth,
+                          const float *panel, int64_t panel_row, float *tile) {
+  const int64_t n = args->n, width = RV_NV * VL;
+  const int nv = (int)((columns + VL - 1) / VL), whole = columns == nv * VL;
+  for (int64_t i = args->start; i < args->stop; i += RV_MR) {
+    const int rows = rv_min_int(RV_MR, args->stop - i);
+    float *out = args->out + i * n + j, *target = whole ? out : tile;
+    const int64_t target_row = whole ? n : width;
+    const float *a = args->a + i * args->a_row + k * args->a_col, *bias = k == 0 ? args->bias : NULL;
+    for (int64_t r = 0; r < rows; r++) {
+      const float *begin = bias ? bias + j : out + r * n;
+      if (bias || (k > 0 && !whole)) memcpy(target + r * target_row, begin, sizeof(float) * (size_t)columns);
+    }
+    const int accumulate = k > 0 || bias;
+    if (args->a_col == 1)
+      block_by_rows(rows, nv, depth, a, args->a_row, panel, panel_row, target, target_row, accumulate);
+    else
+      block_by_columns(rows, nv, depth, a, args->a_col, panel, panel_row, target, target_row, accumulate);
+    if (!whole)
+      for (int64_t r = 0; r < rows; r++) memcpy(out + r * n, tile + r * width, sizeof(float) * (size_t)columns);
+  }
 }
 
 static int32_t rv_gemm(const rv_gemm_args *args) {
   const int64_t width = RV_NV * VL, n = args->n;
   if (args->stop > args->m || (args->a_col != 1 && args->a_row != 1)) return RV_BAD_ARGUMENT;
+  if (args->k == 0 || (args->stop - args->start == 1 && args->a_col == 1 && args->b_col == 1)) {
+    for (int64_t i = args->start; i < args->stop; i++) gemm_row(args, i);
+    return RV_OK;
+  }
   float *packed = args->scratch, *tile = packed + RV_GEMM_K * width;
   const int in_place = args->b_col == 1 && args->stop - args->start <= 2 * RV_MR;
   for (int64_t j = 0; j < n; j += width) {
@@ -17,33 +69,13 @@ static int32_t rv_gemm(const rv_gemm_args *args) {
     for (int64_t k = 0; k < args->k; k += RV_GEMM_K) {
       const int64_t depth = rv_min_int(RV_GEMM_K, args->k - k);
       const float *panel = args->b + k * args->b_row + j * args->b_col;
-      int64_t panel_row = args->b_row;
-      if (!in_place || columns < width) {
-        gemm_pack(depth, columns, panel, args->b_row, args->b_col, packed);
-        panel = packed;
-        panel_row = width;
+      if (in_place && columns % VL == 0) {
+        gemm_panel(args, j, columns, k, depth, panel, args->b_row, tile);
+        continue;
       }
-      for (int64_t i = args->start; i < args->stop; i += RV_MR) {
-        const int rows = rv_min_int(RV_MR, args->stop - i);
-        float *out = args->out + i * n + j, *target = columns < width ? tile : out;
-        const int64_t target_row = columns < width ? width : n;
-        if (target == tile && k > 0)
-          for (int64_t r = 0; r < rows; r++) memcpy(tile + r * width, out + r * n, sizeof(float) * (size_t)columns);
-        const float *a = args->a + i * args->a_row + k * args->a_col;
-        if (args->a_col == 1)
-          block_by_rows(rows, RV_NV, depth, a, args->a_row, panel, panel_row, target, target_row, k > 0);
-        else
-          block_by_columns(rows, RV_NV, depth, a, args->a_col, panel, panel_row, target, target_row, k > 0);
-        if (target == tile)
-          for (int64_t r = 0; r < rows; r++) memcpy(out + r * n, tile + r * width, sizeof(float) * (size_t)columns);
-      }
+      gemm_pack(depth, columns, panel, args->b_row, args->b_col, packed);
+      gemm_panel(args, j, columns, k, depth, packed, width, tile);
     }
-  }
-  for (int64_t i = args->start; i < args->stop; i++) {
-    float *row = args->out + i * n;
-    if (args->k == 0) memset(row, 0, sizeof(float) * (size_t)n);
-    if (args->bias)
-      for (int64_t j = 0; j < n; j++) row[j] += args->bias[j];
   }
   return RV_OK;
 }

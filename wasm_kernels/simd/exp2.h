@@ -6,9 +6,8 @@
 
 RV_INLINE vf v_exp2(vf x) {
   const vf magic = v_set(12582912.0f), lowest = v_set(-126.0f);
-  const vf clamped = v_max(x, lowest);
-  const vf t = v_add(clamped, magic);
-  const vf f = v_sub(clamped, v_sub(t, magic));
+  const vf t = v_add(x, magic);
+  const vf f = v_sub(x, v_sub(t, magic));
   vf p = v_fma(v_set(0x1.5bba14p-10f), f, v_set(0x1.3cea88p-7f));
   p = v_fma(p, f, v_set(0x1.c6b752p-5f));
   p = v_fma(p, f, v_set(0x1.ebf9bcp-3f));
