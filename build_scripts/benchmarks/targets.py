@@ -157,7 +157,9 @@ ENGINE = (
         for runtime, factor in (("node", 1.3), ("chromium", 1.8))
         for target in (
             Target(f"{runtime} self 8×1024×64 over onnxruntime-web", versus(SELF, runtime, "onnxruntime-web"), factor),
-            Target(f"{runtime} self 8×1024×64, share of peak", peak_share(SELF, runtime), 75, "%"),
+            Target(
+                f"Pyodide in {runtime}: self 8×1024×64, share of peak", peak_share(SELF, f"pyodide-{runtime}"), 75, "%"
+            ),
             Target(f"{runtime} self 1×1024×64 over the best peer", versus(ONE, runtime), 1.3),
             Target(f"{runtime} 32×1k×128 over the best peer", versus(BANK, runtime), 1.5),
             Target(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -26,15 +27,14 @@ class OwnEngine:
         attention: Any = ra.ScaledDotProductAttention(dim=workload.dim)
         options: dict[str, Any] = {"causal": True} if workload.causal else {}
         if workload.kind == "window":
-            mask = getattr(ra, "WindowMask", None)
-            if mask is None:
-                raise UnavailableError("the library has no WindowMask yet")
-            options["mask"] = mask(workload.window)
+            if not hasattr(ra, "WindowMask"):
+                return _band(workload, arrays)
+            options["mask"] = ra.WindowMask(workload.window)
         forward = partial(attention, arrays["q"], arrays["k"], arrays["v"], **options)
         if workload.kind == "backward":
             if not callable(getattr(attention, "backward", None)):
                 raise UnavailableError("the library has no backward yet")
-            return lambda: (forward(), attention.backward(arrays["grad"]))
+            return lambda: (forward(training=True), attention.backward(arrays["grad"]))
         return forward
 
     def answer(self, result: Any) -> NDArray[np.float32]:
@@ -44,6 +44,16 @@ class OwnEngine:
         if isinstance(gradients, Mapping):
             gradients = [gradients[name] for name in ("query", "keys", "values")]
         return np.concatenate([np.asarray(part).reshape(-1) for part in (output, *gradients)])
+
+
+def _band(workload: Workload, arrays: Arrays) -> Call:
+    """The window by the engine itself, which mechanisms call, as long as no public mask says it."""
+    engine: Any = importlib.import_module("ruvector_attention.engine")
+    if not hasattr(engine, "Band"):
+        raise UnavailableError("the library has no window yet")
+    half = workload.window // 2
+    seen = engine.Band(half, half)
+    return partial(engine.attend, arrays["q"], arrays["k"], arrays["v"], scale=workload.dim**-0.5, band=seen)
 
 
 def _layer(workload: Workload, arrays: Arrays) -> ra.MultiHeadAttention:
