@@ -1,14 +1,28 @@
 /* Rows one by one. x, out (rows, dim). */
 
-/* out = x / |x|; a row of zeros stays zero. The sum of squares is kept in double where float would overflow. */
+/* The sum of squares of a row: in float over VL lanes, in double where float would overflow or lose small numbers. */
+RV_INLINE double sum_of_squares(const float *x, int64_t dim) {
+  vf lanes = v_zero();
+  int64_t d = 0;
+  for (; d + VL <= dim; d += VL) lanes = v_fma(v_load(x + d), v_load(x + d), lanes);
+  double sum = (double)v_hsum(lanes);
+  for (; d < dim; d++) sum += (double)x[d] * (double)x[d];
+  if (sum > 1e-20 && sum < 1e30) return sum;
+  sum = 0;
+  for (d = 0; d < dim; d++) sum += (double)x[d] * (double)x[d];
+  return sum;
+}
+
+/* out = x / |x|; a row of zeros stays zero. */
 static int32_t rv_normalize_rows(const rv_normalize_rows_args *args) {
   for (int64_t i = 0; i < args->rows; i++) {
     const float *x = args->x + i * args->dim;
     float *out = args->out + i * args->dim;
-    double sum = 0;
-    for (int64_t d = 0; d < args->dim; d++) sum += (double)x[d] * (double)x[d];
-    const double inverse = sum > 0 ? 1.0 / __builtin_sqrt(sum) : 0.0;
-    for (int64_t d = 0; d < args->dim; d++) out[d] = (float)((double)x[d] * inverse);
+    const double sum = sum_of_squares(x, args->dim), inverse = sum > 0 ? 1.0 / __builtin_sqrt(sum) : 0.0;
+    int64_t d = 0;
+    if (inverse < 1e30) /* representable as a float */
+      for (; d + VL <= args->dim; d += VL) v_store(out + d, v_mul(v_load(x + d), v_set((float)inverse)));
+    for (; d < args->dim; d++) out[d] = (float)((double)x[d] * inverse);
   }
   return RV_OK;
 }
