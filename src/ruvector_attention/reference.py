@@ -44,21 +44,20 @@ def _scores(
     k = strided(keys, (batch, kv_heads, n_key, dim), (key_batch, key_head, key_row, 1)).astype(np.float64)
     scores: Array = scale * (q @ np.repeat(k, heads // kv_heads, axis=1).swapaxes(-1, -2))
     shape = (batch, heads, n_query, n_key)
-    if not np.isfinite(scores).all():
-        return np.full(shape, np.nan)
-    if bias is not None:
-        scores = scores + strided(bias, shape, (bias_batch, bias_head, bias_row, bias_col))
-    if mask is not None:
-        scores[~strided(mask, shape, (mask_batch, mask_head, mask_row, mask_col))] = -np.inf
     columns = np.arange(n_key)
     at = np.arange(n_query)[:, None] + (n_key - n_query)
     is_global = (columns < global_tokens) | ((at >= 0) & (at < global_tokens))
     seen = (columns >= at - behind) & (columns <= at + ahead) | (is_global & ((ahead > 0) | (columns <= at)))
-    scores[..., ~seen] = -np.inf
+    seen = np.broadcast_to(seen, shape)
     if key_lengths is not None:
-        beyond = columns >= key_lengths.reshape(-1)[:batch, None]
-        scores = np.where(beyond[:, None, None, :], -np.inf, scores)
-    return scores
+        seen = seen & (columns < key_lengths.reshape(-1)[:batch, None])[:, None, None, :]
+    if not np.isfinite(scores[seen]).all():
+        return np.full(shape, np.nan)
+    if bias is not None:
+        scores = scores + strided(bias, shape, (bias_batch, bias_head, bias_row, bias_col))
+    if mask is not None:
+        seen = seen & strided(mask, shape, (mask_batch, mask_head, mask_row, mask_col))
+    return np.where(seen, scores, -np.inf)
 
 
 def _softmax(scores: Array) -> tuple[Array, Array]:
