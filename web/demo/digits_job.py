@@ -18,15 +18,19 @@ import ruvector_attention as ra
 
 STORED = 1500
 NEAREST = 10
+DIGITS = 10
+DIM = 64
 #: Cosine attention. A mechanism gets those of them that are among its settings.
 SETTINGS: dict[str, Any] = {
-    "dim": 64,
+    "dim": DIM,
     "normalize": True,
     "scale": 1.0,
     "temperature": 0.01,
     "projections": False,
     "num_heads": 2,
 }
+#: Settings that the digits themselves decide.
+FIXED = ["dim", "kdim", "vdim", "num_kv_heads", "projections"]
 
 
 class DigitReader:
@@ -34,19 +38,24 @@ class DigitReader:
 
     def __init__(self, seed: int = 0) -> None:
         self.stored, self.held_out = ra.datasets.load_digits().split(STORED, seed=seed)
-        self.one_hot = np.eye(10, dtype=np.float32)[self.stored.labels]
+        self.one_hot = np.eye(DIGITS, dtype=np.float32)[self.stored.labels]
         self.configure()
 
     def configure(self, mechanism: str = "scaled_dot_product", **settings: Any) -> dict[str, Any]:
         """Read with this mechanism from now on; returns its settings, completed."""
-        attention = ra.create(mechanism, **(self._settings_for(mechanism) | settings))
-        heads = getattr(attention.config, "num_heads", 1)
-        value_heads = getattr(attention.config, "num_kv_heads", None) or heads
-        # each head sees a part of the picture and has a vote of its own: (n_key, value_heads * 10)
-        self.values = np.tile(self.one_hot, value_heads)
+        chosen = self._settings_for(mechanism) | settings
+        attention: Any = ra.create(mechanism, **chosen)  # that it has weights, candidates() finds out
+        heads = chosen.get("num_heads", 1)
+        # Each head sees a part of the picture and has a vote of its own, as wide as the head: (n_key, heads * width)
+        width = DIM // heads if "num_heads" in chosen else DIGITS
+        if width < DIGITS:
+            most = DIM // DIGITS
+            raise ra.InvalidConfigError(f"num_heads is {heads}; expected at most {most}, to vote on ten digits")
         self.heads = heads
+        self.values = np.tile(np.pad(self.one_hot, ((0, 0), (0, width - DIGITS))), heads)
         self.attention = attention
-        return attention.get_config()
+        config: dict[str, Any] = attention.get_config()
+        return config
 
     def candidates(self) -> list[str]:
         """The mechanisms that can do it: query, keys and values in, probabilities out."""
@@ -64,13 +73,13 @@ class DigitReader:
         self.configure(mechanism, **kept)
         return found
 
-    def tuned_settings(self) -> list[str]:
-        """The settings that this job gives values of its own."""
-        return list(SETTINGS)
+    def form(self) -> dict[str, list[str]]:
+        """Which settings a form shows first, and which it leaves out."""
+        return {"first": [name for name in SETTINGS if name not in FIXED], "left_out": FIXED}
 
     def classify(self, digit: npt.NDArray[Any]) -> dict[str, Any]:
         """What one digit of 64 values (0 to 16) is taken for, and which stored digits it looked at."""
-        query = np.asarray(digit, dtype=np.float32).reshape(1, 64)
+        query = np.asarray(digit, dtype=np.float32).reshape(1, DIM)
         probabilities = self._probabilities(query)[0]
         weights = self.attention.attention_weights(query, self.stored.images).reshape(-1, STORED).mean(axis=0)
         nearest = np.argsort(weights)[::-1][:NEAREST]
@@ -118,7 +127,8 @@ class DigitReader:
     def _probabilities(self, query: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """(n_query, 64) -> (n_query, 10), the heads' votes averaged"""
         votes = self.attention.forward(query, self.stored.images, self.values)
-        return votes.reshape(len(query), self.heads, 10).mean(axis=1)
+        by_head: npt.NDArray[np.float32] = votes.reshape(len(query), self.heads, -1)[..., :DIGITS]
+        return np.asarray(by_head.mean(axis=1))
 
     def _seconds_per_call(self, query: npt.NDArray[np.float32], at_least: float = 0.003) -> float:
         """Repeated until a browser's coarse clock can tell."""

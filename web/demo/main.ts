@@ -9,7 +9,7 @@ import {
 import { digitize, type Stroke } from "./digitize.js";
 import { example } from "./examples.js";
 import { Pad } from "./pad.js";
-import { type Config, readSettings, showSettings } from "./settings.js";
+import { type Config, type Form, readSettings, showSettings } from "./settings.js";
 import {
   type Bank,
   clearReading,
@@ -31,7 +31,7 @@ interface Running {
   ra: RuvectorAttention;
   reader: Attention;
   bank: Bank;
-  prominent: string[];
+  form: Form;
 }
 let running: Running | undefined;
 
@@ -55,8 +55,8 @@ async function start(): Promise<void> {
     const reader = await ra.create("digits_job:DigitReader");
     const bank = (await reader.call("bank")) as Bank;
     const candidates = (await reader.call("candidates")) as string[];
-    const prominent = (await reader.call("tuned_settings")) as string[];
-    running = { ra, reader, bank, prominent };
+    const form = (await reader.call("form")) as Form;
+    running = { ra, reader, bank, form };
     await offerMechanisms(candidates);
     setState("ready");
     if (pad.strokes.length === 0) void draw(3);
@@ -167,7 +167,7 @@ async function configure(settings: Config): Promise<void> {
   if (!running || !mechanism) return;
   try {
     const config = (await running.reader.call("configure", mechanism.name, settings)) as Config;
-    showSettings(options, mechanism, config, running.prominent, ["dim"]);
+    showSettings(options, mechanism, config, running.form);
     element("summary").textContent = mechanism.summary;
     element("problem").hidden = true;
     showEvaluation((await running.reader.call("evaluate")) as Evaluation, running.bank);

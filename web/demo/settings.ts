@@ -4,13 +4,18 @@ import type { Field, MechanismDescription } from "../src/index.js";
 type Schema = Field & { at_least?: number; at_most?: number; above?: number; below?: number };
 export type Config = Record<string, unknown>;
 
+/** By name: which settings come first, and which do not appear. */
+export interface Form {
+  first: readonly string[];
+  left_out: readonly string[];
+}
+
 /** Fills the fieldset with one control for each setting; those the job chose come first, the others fold away. */
 export function showSettings(
   fieldset: HTMLFieldSetElement,
   mechanism: MechanismDescription,
   config: Config,
-  prominent: readonly string[],
-  fixed: readonly string[],
+  { first: prominent, left_out: fixed }: Form,
 ): void {
   const legend = fieldset.querySelector("legend");
   const shown = mechanism.config.filter((field) => !fixed.includes(field.name));

@@ -207,7 +207,10 @@ export class Client {
   /** @internal */
   async release(owner: Attention, handle: number): Promise<void> {
     this.#forgotten.unregister(owner);
-    await this.#connection.request("release", { handle });
+    // A runtime that is gone has freed everything already.
+    await this.#connection.request("release", { handle }).catch((error: unknown) => {
+      if (!(error instanceof RuntimeLostError)) throw error;
+    });
   }
 
   #encoding(transfer: boolean): Encoding {

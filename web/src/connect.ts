@@ -40,7 +40,7 @@ function connectWebWorker(url: URL | string): Connection {
 
 async function connectNodeWorker(url: URL | string): Promise<Connection> {
   const { Worker: NodeWorker } = await import("node:worker_threads");
-  const worker = new NodeWorker(new URL(url));
+  const worker = new NodeWorker(new URL(url), { execArgv: [] }); // flags of the program, like --eval, are not the worker's
   const connection = new Connection(
     (message, transfer) => worker.postMessage(message, transfer),
     () => void worker.terminate(),
@@ -48,6 +48,9 @@ async function connectNodeWorker(url: URL | string): Promise<Connection> {
     (waiting) => (waiting ? worker.ref() : worker.unref()),
   );
   worker.on("message", (message: FromHost) => connection.receive(message));
+  worker.on("messageerror", (error) =>
+    connection.lose(new RuntimeLostError(`the worker was not understood: ${error}`)),
+  );
   worker.on("error", (error) =>
     connection.lose(new RuntimeLostError(`the worker stopped: ${error.message}`)),
   );

@@ -166,7 +166,9 @@ export function isWireArray(value: unknown): value is WireArray {
 /** Every distinct buffer in a message that can be transferred. */
 export function buffersOf(value: Wire, found = new Set<ArrayBuffer>()): ArrayBuffer[] {
   if (isWireArray(value)) {
-    if (value.$array.buffer instanceof ArrayBuffer) found.add(value.$array.buffer);
+    const { buffer } = value.$array;
+    // What is detached already has no length, and could not be sent.
+    if (buffer instanceof ArrayBuffer && buffer.byteLength > 0) found.add(buffer);
   } else if (typeof value === "object" && value !== null) {
     for (const item of Object.values(value)) buffersOf(item as Wire, found);
   }

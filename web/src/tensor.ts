@@ -85,6 +85,7 @@ function encodeTyped(
     throw new UnsupportedError(`${name} is a ${kind}; expected a typed array of numbers`);
   if (kind === "Uint8Array" && name === "mask") dtype = "bool";
   let array = view as TypedArray;
+  if (shape) checkShape(array.length, shape, name); // an array that was transferred keeps its shape, but has nothing
   const owned = array.buffer instanceof ArrayBuffer && array.byteLength === array.buffer.byteLength;
   // A view on a larger buffer would drag the whole buffer along, so it is copied even for a transfer.
   if (!how.sameThread && !(how.transfer && owned)) array = array.slice() as TypedArray;
@@ -95,10 +96,7 @@ function encodeShaped(value: object, name: string, how: Encoding): WireArray {
   const { data, shape } = value as { data: unknown; shape: unknown };
   if (!Array.isArray(shape))
     throw new UnsupportedError(`${name}.shape is ${describe(shape)}; expected an array of sizes`);
-  if (ArrayBuffer.isView(data)) {
-    checkShape((data as TypedArray).length, shape, name);
-    return encodeTyped(data, shape, name, how);
-  }
+  if (ArrayBuffer.isView(data)) return encodeTyped(data, shape, name, how);
   const flat = Array.isArray(data) ? pack(data, name) : undefined;
   if (flat?.shape.length !== 1) {
     throw new UnsupportedError(
