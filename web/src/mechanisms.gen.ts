@@ -47,6 +47,8 @@ export interface CrossAttention extends AttentionObject<CrossAttentionConfig> {
       checkFinite?: boolean;
     } & CallOptions,
   ): Promise<Tensor>;
+  /** As everywhere; keys that stood in for the values get both gradients. */
+  backward(gradOutput: ArrayInput, options?: CallOptions): Promise<Record<string, Tensor>>;
   /** The outputs, (..., n_query, dim). */
   forward(
     query: ArrayInput,
@@ -128,6 +130,8 @@ export interface FlashAttention extends AttentionObject<FlashAttentionConfig> {
       checkFinite?: boolean;
     } & CallOptions,
   ): Promise<Tensor>;
+  /** The gradients of the last ``forward(..., training=True)``, by name: of its inputs, of a bias or float mask that was given, and of every parameter; each has the shape of what it is the gradient of. */
+  backward(gradOutput: ArrayInput, options?: CallOptions): Promise<Record<string, Tensor>>;
   /** The outputs, (..., n_query, dim_value). */
   forward(
     query: ArrayInput,
@@ -205,6 +209,8 @@ export interface MultiHeadAttention extends AttentionObject<MultiHeadAttentionCo
       checkFinite?: boolean;
     } & CallOptions,
   ): Promise<Tensor>;
+  /** The gradients of the last ``forward(..., training=True)``, by name: of its inputs, of a bias or float mask that was given, and of every parameter; each has the shape of what it is the gradient of. */
+  backward(gradOutput: ArrayInput, options?: CallOptions): Promise<Record<string, Tensor>>;
   /** The outputs, (..., n_query, dim). */
   forward(
     query: ArrayInput,
@@ -289,6 +295,8 @@ export interface ScaledDotProductAttention extends AttentionObject<ScaledDotProd
       checkFinite?: boolean;
     } & CallOptions,
   ): Promise<Tensor>;
+  /** The gradients of the last ``forward(..., training=True)``, by name: of its inputs, of a bias or float mask that was given, and of every parameter; each has the shape of what it is the gradient of. */
+  backward(gradOutput: ArrayInput, options?: CallOptions): Promise<Record<string, Tensor>>;
   /** The outputs, (..., n_query, dim_value). */
   forward(
     query: ArrayInput,
@@ -361,6 +369,8 @@ export interface SelfAttention extends AttentionObject<SelfAttentionConfig> {
       checkFinite?: boolean;
     } & CallOptions,
   ): Promise<Tensor>;
+  /** The gradients of the last ``forward(..., training=True)``, by name: of its inputs, of a bias or float mask that was given, and of every parameter; each has the shape of what it is the gradient of. */
+  backward(gradOutput: ArrayInput, options?: CallOptions): Promise<Record<string, Tensor>>;
   /** The outputs, (..., n_key, dim). */
   forward(
     query: ArrayInput,

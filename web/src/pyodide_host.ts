@@ -23,16 +23,18 @@ export class PyodideHost implements Host {
   #bridge: ReturnType<Pyodide["pyimport"]> | undefined;
 
   async start(assets: HostAssets, progress: (p: Progress) => void): Promise<Answer> {
-    // loadPackage tells of a failed download only here; the import that then fails would not say why.
+    // loadPackage does not reject when a download fails, it only tells of it here.
     const complaints: string[] = [];
     const quiet = { messageCallback: () => {}, errorCallback: (text: string) => complaints.push(text) };
     const step = async <T>(stage: string, fraction: number, work: () => Promise<T>): Promise<T> => {
       progress({ stage, fraction });
       try {
-        return await work();
+        const result = await work();
+        if (complaints.length > 0) throw new Error(complaints.join("\n"));
+        return result;
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
-        throw new LoadError([`${stage} failed: ${reason.trim()}`, ...complaints].join("\n"));
+        throw new LoadError(`${stage} failed: ${reason.trim()}`);
       }
     };
     const pyodide = await step("Starting Python", 0.05, async () => {
