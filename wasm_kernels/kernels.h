@@ -6,21 +6,19 @@
 #include "rv.h"
 
 /* Tile sizes. Every instruction set's tile fits these bounds. */
-enum {
-  RV_QUERY_BLOCK = 192, /* queries of one task: a multiple of every tile of queries */
-  RV_MAX_QUERIES = 64,  /* bound on a tile of queries */
-  RV_KEY_TILE = 128,    /* keys of a tile */
-  RV_GEMM_K = 256,      /* depth of a packed panel */
-  RV_MAX_PANEL = 64,    /* bound on its width */
-};
+#define RV_QUERY_BLOCK 192 /* queries of one task: a multiple of every tile of queries */
+#define RV_MAX_QUERIES 64  /* bound on a tile of queries */
+#define RV_KEY_TILE 128    /* keys of a tile */
+#define RV_GEMM_K 256      /* depth of a packed panel */
+#define RV_MAX_PANEL 64    /* bound on its width */
 
 /* queries transposed, scores, outputs transposed, and per query a maximum, a sum and a correction */
-#define RV_ATTENTION_SCRATCH(dim, dim_value) ((double)RV_MAX_QUERIES * ((dim) + (dim_value) + (double)RV_KEY_TILE + 8.0) + 64.0)
+#define RV_ATTENTION_SCRATCH(dim, dim_value) (RV_MAX_QUERIES * ((dim) + (dim_value) + RV_KEY_TILE + 8.0) + 64.0)
 /* the same for gradients, rows padded to whole vectors, and gradients of all keys and values */
 #define RV_BACKWARD_SCRATCH(n_key, dim, dim_value)                                                       \
-  ((double)RV_MAX_QUERIES * (3.0 * (dim) + 2.0 * (dim_value) + 2.0 * (double)RV_KEY_TILE + 36.0) +       \
+  (RV_MAX_QUERIES * (3.0 * (dim) + 2.0 * (dim_value) + 2.0 * RV_KEY_TILE + 36.0) +       \
    (n_key) * ((dim) + (dim_value) + 32.0) + 64.0)
-#define RV_GEMM_SCRATCH ((double)(RV_GEMM_K * RV_MAX_PANEL + RV_MAX_PANEL * 16))
+#define RV_GEMM_SCRATCH (RV_GEMM_K * RV_MAX_PANEL + RV_MAX_PANEL * 16)
 
 typedef float rv_F32;
 typedef uint8_t rv_U8;
