@@ -42,7 +42,8 @@ def answer(command: list[str | Path], **environment: str) -> dict[str, Any]:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}, check=False)
     if done.returncode != 0:
         raise toolchain.ToolchainError(f"{Path(command[1]).name} failed (exit code {done.returncode})")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
 
 
 def table(native: dict[str, Any], browser: dict[str, Any]) -> str:

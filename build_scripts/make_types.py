@@ -164,7 +164,7 @@ def formatted(text: str) -> str:
     """As the formatter of web/ would leave it, so that the lint never argues with the generator."""
     node_modules = toolchain.node_modules()
     biome = node_modules / ".bin" / "biome"
-    command = [biome, "format", f"--stdin-file-path={TARGET.relative_to(TARGET.parents[1])}"]
+    command = [str(biome), "format", f"--stdin-file-path={TARGET.relative_to(TARGET.parents[1])}"]
     done = subprocess.run(command, input=text, text=True, capture_output=True, cwd=TARGET.parents[1], check=False)
     if done.returncode != 0:
         raise toolchain.ToolchainError(f"biome could not format the types: {done.stderr.strip()}")
