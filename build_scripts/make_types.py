@@ -174,9 +174,8 @@ def formatted(text: str) -> str:
 def generate() -> str:
     """The text that TARGET must have, from the package as it stands in the tree."""
     toolchain.install_native()
-    emitted = subprocess.run(
-        [toolchain.venv(), Path(__file__), "--emit"], text=True, stdout=subprocess.PIPE, check=True
-    ).stdout
+    command: list[str | Path] = [toolchain.venv(), Path(__file__), "--emit"]
+    emitted: str = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True).stdout
     return formatted(emitted)
 
 
