@@ -44,6 +44,7 @@ def _scores(
     k = strided(keys, (batch, kv_heads, n_key, dim), (key_batch, key_head, key_row, 1)).astype(np.float64)
     scores: Array = scale * (q @ np.repeat(k, heads // kv_heads, axis=1).swapaxes(-1, -2))
     shape = (batch, heads, n_query, n_key)
+    behind, ahead = (min(reach, n_query + n_key) for reach in (behind, ahead))  # NumPy's integers may have 32 bits
     columns = np.arange(n_key)
     at = np.arange(n_query)[:, None] + (n_key - n_query)
     is_global = (columns < global_tokens) | ((at >= 0) & (at < global_tokens))
