@@ -21,7 +21,9 @@ BODIES: dict[str, Body] = {}
 
 
 def body(function: Body) -> Body:
-    BODIES[function.__name__] = function
+    """Enter it in the table; like C, it answers with a status for numbers that are not finite, not with a warning."""
+    quiet = np.errstate(invalid="ignore", over="ignore", divide="ignore")
+    BODIES[function.__name__] = quiet(function)
     return function
 
 
@@ -42,7 +44,7 @@ def _scores(
     """(batch, heads, n_query, n_key), -inf where forbidden."""
     q = strided(query, (batch, heads, n_query, dim), (query_batch, query_head, query_row, 1)).astype(np.float64)
     k = strided(keys, (batch, kv_heads, n_key, dim), (key_batch, key_head, key_row, 1)).astype(np.float64)
-    scores: Array = scale * (q @ np.repeat(k, heads // kv_heads, axis=1).swapaxes(-1, -2))
+    dots: Array = q @ np.repeat(k, heads // kv_heads, axis=1).swapaxes(-1, -2)
     shape = (batch, heads, n_query, n_key)
     behind, ahead = (min(reach, n_query + n_key) for reach in (behind, ahead))  # NumPy's integers may have 32 bits
     columns = np.arange(n_key)
@@ -52,8 +54,9 @@ def _scores(
     seen = np.broadcast_to(seen, shape)
     if key_lengths is not None:
         seen = seen & (columns < key_lengths.reshape(-1)[:batch, None])[:, None, None, :]
-    if not np.isfinite(scores[seen]).all():
+    if not np.isfinite(dots[seen].astype(np.float32)).all():  # what float32 cannot hold is no score on any backend
         return np.full(shape, np.nan)
+    scores = scale * dots
     if bias is not None:
         scores = scores + strided(bias, shape, (bias_batch, bias_head, bias_row, bias_col))
     if mask is not None:
@@ -66,8 +69,7 @@ def _softmax(scores: Array) -> tuple[Array, Array]:
     top = scores.max(axis=-1, keepdims=True)
     exponentials = np.exp(scores - np.where(np.isneginf(top), 0.0, top))
     total = exponentials.sum(axis=-1, keepdims=True)
-    with np.errstate(divide="ignore"):
-        lse = np.where(np.isneginf(top), 0.0, top) + np.log(total)
+    lse = np.where(np.isneginf(top), 0.0, top) + np.log(total)
     return exponentials / np.where(total == 0, 1.0, total), lse[..., 0]
 
 
@@ -177,8 +179,7 @@ def _edge_softmax(
     weights = np.exp(scores - top[:, :, rows])
     total = np.zeros(top.shape)
     np.add.at(np.moveaxis(total, 2, 0), rows, np.moveaxis(weights, 2, 0))
-    with np.errstate(divide="ignore"):
-        lse = np.where(total > 0, top, -np.inf) + np.log(np.where(total > 0, total, 1.0))
+    lse = np.where(total > 0, top, -np.inf) + np.log(np.where(total > 0, total, 1.0))
     return rows, q, k, v, weights / total[:, :, rows], lse
 
 

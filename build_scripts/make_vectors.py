@@ -1,0 +1,350 @@
+#!/usr/bin/env python3
+"""Write tests/vectors/*.json: inputs, settings and what torch makes of them in float64.
+
+python3 build_scripts/make_vectors.py            # write the files
+python3 build_scripts/make_vectors.py --check    # exit 1 if the files are not what torch says now
+
+torch comes into an environment of its own in `.cache/`; nothing that the vectors test is used to make them.
+
+A file is {"format", "cases"}; a case is {"name", "mechanism", "config", "parameters"?, "inputs", "options",
+"expected", "tolerance", "source"}. An array is {"shape", "dtype", "data"}, data flat; infinity is the string
+"-Infinity". `expected` holds "output", of `forward`, and may hold "attention_weights"; tolerance is relative to
+1 + max|expected|.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import toolchain
+from toolchain_store import is_current, locked, mark_current, pyproject
+
+TARGET = toolchain.ROOT / "tests" / "vectors"
+TOLERANCE = 2e-6
+SOURCE_SDPA = "torch.nn.functional.scaled_dot_product_attention, float64"
+SOURCE_HEADS = "torch.nn.MultiheadAttention with the same parameters, float64"
+
+Case = dict[str, Any]
+
+
+def python() -> Path:
+    """An environment with torch, made once."""
+    requirements = pyproject()["project"]["optional-dependencies"]["vectors"]
+    folder = toolchain.CACHE / "venv-vectors"
+    found = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    key = "\n".join([str(folder), *requirements])
+    with locked("venv-vectors"):
+        if not is_current(folder, key):
+            toolchain.say(f"installing {', '.join(requirements)} into {folder}")
+            toolchain.run([sys.executable, "-m", "venv", folder], quiet=True)
+            toolchain.run([found, "-m", "pip", "install", "-q", "numpy", *requirements], quiet=True)
+            mark_current(folder, key)
+    return found
+
+
+class Maker:
+    """Makes cases; needs torch, so it lives only in that environment."""
+
+    def __init__(self) -> None:
+        import numpy
+        import torch  # type: ignore[import-not-found, unused-ignore]
+
+        self.np, self.torch = numpy, torch
+        self.random = numpy.random.default_rng(20170612)  # the day of arXiv:1706.03762
+        self.cases: dict[str, list[Case]] = {}
+
+    def draw(self, *shape: int, size: float = 1.0) -> Any:
+        """Three decimals, so that the file is short and float32 reads the same number everywhere."""
+        return self.np.round(self.random.standard_normal(shape) * size, 3).astype(self.np.float32)
+
+    def tensor(self, array: Any) -> Any:
+        return self.torch.from_numpy(self.np.asarray(array, self.np.float64))
+
+    def written(self, array: Any, digits: int = 10) -> Case:
+        array = self.np.asarray(array)
+        dtype = "bool" if array.dtype == bool else "float32"
+        flat = array.reshape(-1).tolist()
+        data = [int(x) for x in flat] if dtype == "bool" else [_number(x, digits) for x in flat]
+        return {"shape": list(array.shape), "dtype": dtype, "data": data}
+
+    def add(
+        self,
+        mechanism: str,
+        name: str,
+        config: Case,
+        inputs: Case,
+        expected: Case,
+        source: str,
+        options: Case | None = None,
+        parameters: Case | None = None,
+    ) -> None:
+        case: Case = {"name": name, "mechanism": mechanism, "config": config}
+        if parameters:
+            case["parameters"] = {key: self.written(value, 7) for key, value in parameters.items()}
+        case["inputs"] = {key: self.written(value, 7) for key, value in inputs.items()}
+        case["options"] = {
+            key: value if isinstance(value, bool) else self.written(value, 7) for key, value in (options or {}).items()
+        }
+        case["expected"] = {key: self.written(value) for key, value in expected.items()}
+        self.cases.setdefault(mechanism, []).append({**case, "tolerance": TOLERANCE, "source": source})
+
+    # --- scaled dot-product
+
+    def attend(self, query: Any, keys: Any, values: Any, scale: float, addend: Any = None) -> Case:
+        """Output and weights; addend (broadcastable to the scores) holds -inf where nothing may be seen."""
+        q, k, v = (self.tensor(array) for array in (query, keys, values))
+        added = None if addend is None else self.tensor(addend).expand(self._scores(q, k).shape)
+        output = self.torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=added, scale=scale)
+        scores = self._scores(q, k) * scale + (0 if added is None else added)
+        # a row without keys is 0 by this project's definition; softmax would say NaN
+        weights = self.torch.softmax(scores, -1).nan_to_num(0.0)
+        empty = self.torch.isneginf(scores).all(-1, keepdim=True)
+        return {
+            "output": self.torch.where(empty, 0.0, output).numpy(),
+            "attention_weights": weights.numpy(),
+        }
+
+    def _scores(self, q: Any, k: Any) -> Any:
+        return q @ k.transpose(-1, -2)
+
+    def scaled(
+        self,
+        name: str,
+        query: Any,
+        keys: Any,
+        values: Any,
+        *,
+        config: Case | None = None,
+        mask: Any = None,
+        bias: Any = None,
+        causal: bool = False,
+        mechanism: str = "scaled_dot_product",
+    ) -> None:
+        np, dim = self.np, query.shape[-1]
+        config = {"dim": dim, **(config or {})}
+        scale = config.get("scale", dim**-0.5) / config.get("temperature", 1.0)
+        shape = (query.shape[-2], keys.shape[-2])
+        addend = np.zeros(shape) if mask is not None or bias is not None or causal else None
+        options: Case = {}
+        if mask is not None:
+            options["mask"] = mask
+            addend = addend + (np.where(mask, 0.0, -np.inf) if mask.dtype == bool else mask.astype(np.float64))
+        if bias is not None:
+            options["bias"] = bias
+            addend = addend + bias.astype(np.float64)
+        if causal:
+            options["causal"] = True
+            addend = addend + np.where(np.tri(*shape, shape[1] - shape[0], dtype=bool), 0.0, -np.inf)
+        used = (query, keys)
+        if config.get("normalize"):
+            used = tuple(self.torch.nn.functional.normalize(self.tensor(array), dim=-1).numpy() for array in used)
+        expected = self.attend(used[0], used[1], values, scale, addend)
+        inputs = {"query": query, "keys": keys, "values": values}
+        self.add(mechanism, name, config, inputs, expected, SOURCE_SDPA, options)
+
+    def scaled_dot_product(self) -> None:
+        draw, np = self.draw, self.np
+        for dim, n_query, n_key, dim_value in [(1, 1, 1, 1), (3, 2, 5, 3), (16, 7, 33, 8), (64, 4, 20, 64)]:
+            self.scaled(f"dim-{dim}", draw(n_query, dim), draw(n_key, dim), draw(n_key, dim_value))
+        self.scaled("dim-100", draw(3, 100), draw(9, 100), draw(9, 5))
+        self.scaled("one-query-many-keys", draw(1, 4), draw(300, 4), draw(300, 3))
+        self.scaled("many-queries-few-keys", draw(200, 2), draw(3, 2), draw(3, 2))
+        self.scaled("key-tile-and-one", draw(17, 4), draw(129, 4), draw(129, 4))
+        self.scaled("scale", draw(5, 6), draw(7, 6), draw(7, 2), config={"scale": 1.75})
+        self.scaled("temperature", draw(5, 6), draw(7, 6), draw(7, 2), config={"temperature": 0.1})
+        self.scaled("scale-and-temperature", draw(5, 6), draw(7, 6), draw(7, 2), config={"scale": 2, "temperature": 4})
+        self.scaled("cosine", draw(5, 8), draw(9, 8), draw(9, 3), config={"normalize": True, "scale": 10})
+        self.scaled("cosine-sharp", draw(4, 5), draw(9, 5), draw(9, 3), config={"normalize": True, "temperature": 0.05})
+        self.scaled("batch", draw(3, 4, 5), draw(3, 6, 5), draw(3, 6, 2))
+        self.scaled("batch-of-batches", draw(2, 3, 4, 5), draw(2, 3, 6, 5), draw(2, 3, 6, 2))
+        large = {"scale": 1}
+        self.scaled("large-scores", draw(4, 8, size=50), draw(9, 8, size=50), draw(9, 3), config=large)
+        self.scaled("huge-scores", draw(4, 3, size=1000), draw(9, 3, size=1000), draw(9, 3), config=large)
+
+        seen = np.round(self.random.random((6, 9))) == 1
+        seen[0], seen[1] = True, np.arange(9) == 4
+        masked = (draw(6, 4), draw(9, 4), draw(9, 3))
+        self.scaled("mask", *masked, mask=seen)
+        self.scaled("mask-of-keys", *masked, mask=np.arange(9) % 3 != 1)
+        self.scaled("mask-of-queries-leaves-empty-rows", *masked, mask=np.arange(6)[:, None] % 2 == 0)
+        nothing = seen.copy()
+        nothing[[2, 5]] = False
+        self.scaled("mask-with-empty-rows", *masked, mask=nothing)
+        self.scaled("float-mask", *masked, mask=draw(6, 9))
+        minus_infinity = np.where(nothing, draw(6, 9), np.float32(-np.inf)).astype(np.float32)
+        self.scaled("float-mask-with-minus-infinity", *masked, mask=minus_infinity)
+        self.scaled("bias", *masked, bias=draw(6, 9))
+        self.scaled("bias-and-mask", *masked, bias=draw(1, 9), mask=nothing)
+        batched = (draw(2, 5, 4), draw(2, 7, 4), draw(2, 7, 3))
+        self.scaled("mask-for-each-of-a-batch", *batched, mask=self.random.random((2, 5, 7)) < 0.6)
+        self.scaled("causal", draw(8, 4), draw(8, 4), draw(8, 3), causal=True)
+        self.scaled("causal-with-a-cache", draw(3, 4), draw(10, 4), draw(10, 3), causal=True)
+        self.scaled("causal-one-step", draw(1, 4), draw(10, 4), draw(10, 3), causal=True)
+        self.scaled("causal-without-enough-keys", draw(7, 4), draw(4, 4), draw(4, 3), causal=True)
+        self.scaled("causal-and-mask", *masked, causal=True, mask=seen)
+        self.scaled("causal-and-bias", draw(20, 4), draw(20, 4), draw(20, 3), causal=True, bias=draw(20, 20))
+
+    def flash(self) -> None:
+        draw = self.draw
+        flash: Case = {"mechanism": "flash"}
+        self.scaled("plain", draw(9, 8), draw(21, 8), draw(21, 5), **flash)
+        self.scaled("block-size", draw(9, 8), draw(21, 8), draw(21, 5), config={"block_size": 4}, **flash)
+        self.scaled("causal", draw(20, 3), draw(40, 3), draw(40, 3), causal=True, **flash)
+
+    # --- heads
+
+    def split_heads(self, name: str, heads: int, kv_heads: int, width: int, *, causal: bool = False) -> None:
+        """Heads as groups of channels, without projections."""
+        query = self.draw(5, heads * width)
+        keys, values = self.draw(8, kv_heads * width), self.draw(8, kv_heads * width)
+        q = self.tensor(query).reshape(5, heads, width).transpose(0, 1)
+        k, v = (self.tensor(array).reshape(8, kv_heads, width).transpose(0, 1) for array in (keys, values))
+        allowed = self.torch.ones(5, 8, dtype=self.torch.bool).tril(3) if causal else None
+        function = self.torch.nn.functional.scaled_dot_product_attention
+        output = function(q, k, v, attn_mask=allowed, enable_gqa=heads != kv_heads)
+        config = {"dim": heads * width, "num_heads": heads, "projections": False}
+        if kv_heads != heads:
+            config["num_kv_heads"] = kv_heads
+        expected = {"output": output.transpose(0, 1).reshape(5, -1).numpy()}
+        options = {"causal": True} if causal else {}
+        inputs = {"query": query, "keys": keys, "values": values}
+        self.add("multi_head", name, config, inputs, expected, SOURCE_SDPA, options)
+
+    def heads(
+        self,
+        name: str,
+        *,
+        mechanism: str = "multi_head",
+        dim: int = 8,
+        num_heads: int = 2,
+        kdim: int | None = None,
+        vdim: int | None = None,
+        bias: bool = True,
+        batch: tuple[int, ...] = (),
+        causal: bool = False,
+        mask: Any = None,
+    ) -> None:
+        """nn.MultiheadAttention; its weights are the transposes of ours."""
+        torch, n_query, n_key = self.torch, 5, 5 if mechanism == "self_attention" else 7
+        parameters: Case = {}
+        sizes = {"query": dim, "keys": kdim or dim, "values": vdim or kdim or dim, "output": dim}
+        for part, size in sizes.items():
+            parameters[f"{part}_weight"] = self.draw(size, dim, size=size**-0.5)
+            if bias:
+                parameters[f"{part}_bias"] = self.draw(dim, size=0.3)
+        module = torch.nn.MultiheadAttention(
+            dim, num_heads, bias=bias, kdim=sizes["keys"], vdim=sizes["values"], batch_first=True, dtype=torch.float64
+        )
+        state = {"out_proj.weight": self.tensor(parameters["output_weight"]).T}
+        projections = [self.tensor(parameters[f"{part}_weight"]).T for part in ("query", "keys", "values")]
+        if "in_proj_weight" in module.state_dict():
+            state["in_proj_weight"] = torch.cat(projections)
+        else:
+            state |= dict(zip(["q_proj_weight", "k_proj_weight", "v_proj_weight"], projections, strict=True))
+        if bias:
+            parts = [self.tensor(parameters[f"{part}_bias"]) for part in ("query", "keys", "values")]
+            state |= {"in_proj_bias": torch.cat(parts), "out_proj.bias": self.tensor(parameters["output_bias"])}
+        module.load_state_dict(state)
+        query = self.draw(*batch, n_query, dim)
+        if mechanism == "self_attention":
+            keys = values = query
+            inputs = {"query": query}
+        else:
+            keys = self.draw(*batch, n_key, sizes["keys"])
+            values = self.draw(*batch, n_key, sizes["values"])
+            inputs = {"query": query, "keys": keys, "values": values}
+        hidden, options = None, {}
+        if mask is not None:
+            hidden, options = ~torch.from_numpy(mask), {"mask": mask}
+        if causal:
+            hidden, options = ~torch.ones(n_query, n_key, dtype=torch.bool).tril(n_key - n_query), {"causal": True}
+        with torch.no_grad():
+            output, weights = module.eval()(
+                self.tensor(query), self.tensor(keys), self.tensor(values),
+                attn_mask=hidden, need_weights=True, average_attn_weights=False,
+            )  # fmt: skip
+        config: Case = {"dim": dim, "num_heads": num_heads}
+        if kdim:
+            config["kdim"] = kdim
+        if vdim:
+            config["vdim"] = vdim
+        if not bias:
+            config["bias"] = False
+        expected = {"output": output.numpy(), "attention_weights": weights.numpy()}
+        self.add(mechanism, name, config, inputs, expected, SOURCE_HEADS, options, parameters)
+
+    def all_heads(self) -> None:
+        seen = self.random.random((5, 7)) < 0.6
+        seen[:, 2] = True  # torch's module says NaN where a row has no key
+        self.split_heads("split", 4, 4, 6)
+        self.split_heads("grouped-query", 6, 2, 4)
+        self.split_heads("multi-query", 5, 1, 3)
+        self.split_heads("grouped-query-causal", 4, 2, 5, causal=True)
+        self.heads("one-head", num_heads=1)
+        self.heads("two-heads")
+        self.heads("eight-heads-of-one-channel", num_heads=8)
+        self.heads("wide", dim=24, num_heads=3)
+        self.heads("without-bias", bias=False)
+        self.heads("keys-and-values-of-their-own-width", kdim=5, vdim=3)
+        self.heads("batch", batch=(3,))
+        self.heads("mask", mask=seen)
+        self.heads("causal", causal=True)
+        self.heads("self", mechanism="self_attention")
+        self.heads("self-causal", mechanism="self_attention", causal=True)
+        self.heads("self-batch", mechanism="self_attention", batch=(2,), num_heads=4)
+        self.heads("cross", mechanism="cross_attention", kdim=6)
+        self.heads("cross-mask", mechanism="cross_attention", kdim=6, vdim=4, mask=seen)
+
+
+def _number(value: float, digits: int) -> float | int | str:
+    if math.isinf(value):
+        return "-Infinity" if value < 0 else "Infinity"
+    short = float(f"{value:.{digits}g}")
+    return int(short) if short.is_integer() and abs(short) < 1e6 else short
+
+
+def texts() -> dict[Path, str]:
+    """The files, one case a line."""
+    maker = Maker()
+    makers: list[Callable[[], None]] = [maker.scaled_dot_product, maker.flash, maker.all_heads]
+    for make in makers:
+        make()
+    about = "written by build_scripts/make_vectors.py, where the format is explained"
+    return {
+        TARGET / f"{mechanism}.json": f'{{"format": {json.dumps(about)}, "cases": [\n'
+        + ",\n".join(json.dumps(case, separators=(",", ":"), allow_nan=False) for case in cases)
+        + "\n]}\n"
+        for mechanism, cases in maker.cases.items()
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    arguments = parser.parse_args()
+    try:
+        import torch  # noqa: F401  is this the environment that has it?
+    except ImportError:
+        toolchain.run([python(), *sys.argv])
+        return 0
+    stale = 0
+    for path, text in texts().items():
+        same = path.is_file() and path.read_text() == text
+        if not arguments.check:
+            TARGET.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        elif not same:
+            print(f"{path.relative_to(toolchain.ROOT)} is not what torch says now; run build_scripts/make_vectors.py")
+            stale += 1
+        print(f"{path.name:28} {len(text) / 1000:6.1f} kB")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
