@@ -174,11 +174,11 @@ describe("a page that cannot start", () => {
   afterEach(() => page.close());
 
   test("it names the missing file, and Retry recovers", async () => {
-    await page.route("**/*.whl", (route) => route.fulfill({ status: 404 }));
+    await page.route("**/ruvector_attention-*.whl", (route) => route.fulfill({ status: 404 }));
     await page.goto(server.url);
     await page.waitForSelector("html[data-state=failed]");
     assert.match(await page.textContent("#failure-text"), /\.whl/);
-    await page.unroute("**/*.whl");
+    await page.unroute("**/ruvector_attention-*.whl");
     await page.click("#retry");
     await untilReady(page);
   });
