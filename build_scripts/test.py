@@ -11,11 +11,14 @@ python3 build_scripts/test.py --fix                 # format the code and write 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +34,7 @@ C_SOURCES = ("*.c", "*.h")
 RUNTIMES = {"node": [], "chrome": ["--runner", "playwright"]}
 # these test the scripts, which no instruction set changes
 SCRIPT_TESTS = ["tests/python/test_toolchain.py", "tests/python/test_bench.py", "tests/python/test_test.py"]
-STAGE_TIMEOUT = 900  # seconds
+COMMAND_TIMEOUT = 600.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -191,17 +194,23 @@ def run_command(command: Command) -> Outcome:
         errors="replace",
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        start_new_session=True,  # so that a browser or server it started ends with it
     )
     assert process.stdout is not None
     lines = []
+    watchdog = threading.Timer(COMMAND_TIMEOUT, end_group, [process])
+    watchdog.start()
     try:
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            lines.append(line.rstrip())
-        code = process.wait(timeout=STAGE_TIMEOUT)
+        with process.stdout as output:
+            for line in output:
+                print(line, end="", flush=True)
+                lines.append(line.rstrip())
+        code = process.wait()
     except BaseException:
-        process.kill()
+        end_group(process)
         raise
+    finally:
+        watchdog.cancel()
     outcome = Outcome(ok=code == 0)
     if command.is_check:
         outcome.passed, outcome.failed = int(code == 0), int(code != 0)
@@ -210,9 +219,19 @@ def run_command(command: Command) -> Outcome:
         setattr(outcome, name, getattr(outcome, name) + count)
     if outcome.passed + outcome.failed == 0:  # a run that found no tests, or died before its last line
         outcome.ok = False
+    outcome.ok = outcome.ok and outcome.failed == 0
     if not outcome.ok and outcome.failed == 0:
         outcome.failed = 1
     return outcome
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    """End a command that took too long, and all that it started."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 PYTEST_LAST_LINE = re.compile(r"^=*\s*\d+ (passed|failed|error|skipped|deselected|xfailed|warning).* in [\d.]+s")
@@ -285,6 +304,7 @@ def main() -> int:
             parser.error(f"no stage begins with {prefix!r}; known: {', '.join(stage.name for stage in known)}")
     if arguments.only:
         chosen = [stage for stage in chosen if stage.name.startswith(tuple(arguments.only))]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that commands are ended too
     started = time.monotonic()
     outcomes = {stage.name: run_stage(stage) for stage in chosen}
     print(f"\n{summary(outcomes)} in {time.monotonic() - started:.0f} s", flush=True)

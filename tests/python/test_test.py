@@ -1,0 +1,88 @@
+"""The test runner itself: what it reads from the tools' output, and that nothing red can look green."""
+
+from __future__ import annotations
+
+import doctest
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "build_scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+import test as runner  # noqa: E402
+import toolchain  # noqa: E402
+
+
+def outcome(program: str, **options: bool) -> runner.Outcome:
+    return runner.run_command(runner.Command([sys.executable, "-c", program], **options))
+
+
+def test_the_examples_in_the_script_hold() -> None:
+    assert doctest.testmod(runner).failed == 0
+    assert doctest.testmod(runner).attempted >= 2
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("3 passed in 0.10s", {"passed": 3}),
+        ("\x1b[31m===== 1 failed, 2 passed, 1 error in 61.20s (0:01:01) =====\x1b[0m", {"failed": 2, "passed": 2}),
+        ("1 failed, 4 passed, 1 xpassed, 2 xfailed in 1.00s", {"failed": 2, "passed": 6}),
+        ("5 skipped in 0.01s", {"skipped": 5}),
+        ("# fail 2", {"failed": 2}),
+        ("ℹ cancelled 1", {"failed": 1}),
+        ("a test said: 3 passed", {}),
+    ],
+)
+def test_the_figures_of_pytest_and_node_are_read(line: str, expected: dict[str, int]) -> None:
+    found: dict[str, int] = {}
+    for name, count in runner.figures([line]):
+        found[name] = found.get(name, 0) + count
+    assert found == expected
+
+
+def test_a_run_without_tests_is_a_failure() -> None:
+    found = outcome("print('no tests ran in 0.01s')")
+    assert (found.ok, found.failed) == (False, 1)
+
+
+def test_a_run_that_dies_after_its_figures_is_a_failure() -> None:
+    found = outcome("print('3 passed in 0.10s'); raise SystemExit(139)")
+    assert (found.ok, found.passed, found.failed) == (False, 3, 1)
+
+
+def test_failures_count_even_where_the_exit_code_is_zero() -> None:
+    found = outcome("print('ℹ pass 3'); print('ℹ fail 1')")
+    assert (found.ok, found.failed) == (False, 1)
+
+
+@pytest.mark.parametrize(("code", "passed"), [(0, 1), (1, 0)])
+def test_a_check_counts_as_one_test(code: int, passed: int) -> None:
+    found = outcome(f"raise SystemExit({code})", is_check=True)
+    assert (found.ok, found.passed, found.failed) == (code == 0, passed, 1 - passed)
+
+
+def test_a_run_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "COMMAND_TIMEOUT", 0.5)
+    started = time.monotonic()
+    found = outcome("print('3 passed in 0.10s', flush=True); import time; time.sleep(60)")
+    assert time.monotonic() - started < 30
+    assert (found.ok, found.failed) == (False, 1)
+
+
+def test_a_stage_that_cannot_be_set_up_fails_and_the_others_go_on() -> None:
+    def broken() -> list[runner.Command]:
+        raise toolchain.ToolchainError("no browser here")
+
+    found = runner.run_stage(runner.Stage("page", broken))
+    assert (found.ok, found.failed) == (False, 1)
+
+
+def test_the_last_line_sums_everything_up() -> None:
+    outcomes = {"lint": runner.Outcome(passed=8), "js": runner.Outcome(passed=2, failed=1, ok=False)}
+    text = runner.summary(outcomes)
+    assert text.splitlines()[-1] == "10 passed, 1 failed"
+    assert "FAILED" in text
