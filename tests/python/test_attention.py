@@ -166,6 +166,14 @@ def test_the_log_sum_exp_is_that_of_the_scores() -> None:
         assert np.abs(lse[0] - expected).max() <= 2e-6 * (1 + np.abs(expected).max())
 
 
+@pytest.mark.parametrize("n_query", [3, 60])
+def test_the_log_sum_exp_of_a_row_without_keys_is_minus_infinity(n_query: int) -> None:
+    mask = np.arange(n_query)[:, None] != np.full(200, n_query - 1)
+    _, lse = engine.attend(normal(n_query, 8), normal(200, 8), normal(200, 8), scale=1.0, mask=mask, return_lse=True)
+    assert np.isneginf(lse[0, -1])
+    assert np.isfinite(lse[0, :-1]).all()
+
+
 @pytest.mark.parametrize(("num_heads", "num_kv_heads"), [(1, 1), (4, 4), (8, 2), (6, 1)])
 @pytest.mark.parametrize("projections", [True, False])
 @pytest.mark.parametrize("n_query", [1, 30])
