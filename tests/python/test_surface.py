@@ -266,6 +266,20 @@ def test_a_checkpoint_of_another_mechanism_is_refused(tmp_path: Path) -> None:
         ra.MultiHeadAttention.load_checkpoint(tmp_path / "kept")
 
 
+def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    path = tmp_path / "kept"
+    ra.FlashAttention(dim=8).save_checkpoint(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", refuse)
+        with pytest.raises(OSError, match="the disk is full"):
+            ra.FlashAttention(dim=16).save_checkpoint(path)
+    assert [found.name for found in tmp_path.iterdir()] == ["kept"]
+    assert ra.FlashAttention.load_checkpoint(path).hidden_dim == 8
+
+
 def test_digits_are_whole_and_their_split_follows_the_seed() -> None:
     digits = ra.datasets.load_digits()
     assert digits.images.shape == (1797, 64)
