@@ -40,6 +40,18 @@ def test_every_number_of_channels(dim: int, n_query: int) -> None:
     oracle.assert_close(ra.ScaledDotProductAttention(dim=dim)(q, k, v), oracle.attention(q, k, v)[0])
 
 
+@pytest.mark.parametrize("scale", [0.125, 0.5, 1.0])
+@pytest.mark.parametrize("n_query", [1, 50])
+def test_large_scores(n_query: int, scale: float) -> None:
+    """Of unit-normal rows with 64 channels: scores up to 5, 20 and 40."""
+    attention = ra.ScaledDotProductAttention(dim=64, scale=scale)
+    for seed in range(20):
+        q, k, v = (normal(n, 64, seed=3 * seed + i) for i, n in enumerate((n_query, 300, 300)))
+        output, weights = oracle.attention(q, k, v, scale=scale)
+        oracle.assert_close(attention(q, k, v), output)
+        oracle.assert_close(attention.attention_weights(q, k), weights)
+
+
 MASKS: dict[str, Any] = {
     "bool": lambda n_query, n_key: np.random.default_rng(3).random((n_query, n_key)) < 0.5,
     "bool for the keys": lambda _, n_key: np.random.default_rng(4).random(n_key) < 0.5,

@@ -124,19 +124,21 @@ static int32_t attend_many(const rv_head *head, int64_t first, int64_t n, float 
   const int n_runs = visible_runs(head, first, n, runs);
   for (int64_t r = 0, j = runs[0].begin; next_tile(runs, n_runs, &r, &j); j += RV_KEY_TILE) {
     const int64_t keys = rv_min_int(RV_KEY_TILE, runs[r].end - j);
-    panel_by_rows(keys, nv, head->dim, head->keys + j * head->key_row, head->key_row, s.queries_t, RV_LANES, s.scores,
-                  RV_LANES, 0);
+    dots_by_rows(keys, nv, head->dim, head->keys + j * head->key_row, head->key_row, s.queries_t, RV_LANES, s.scores,
+                 RV_LANES);
     rv_scoring with = scoring_of(head, first, j, 1);
     with.has_band = band_cuts(&with, keys, n);
-    float scale = with.scale;
+    const float scale = with.scale;
     many_maximum(&s, keys, nv, scale, maximum);
+    int rose;
     if (with.mask || with.bias || with.has_band || scale <= 0) {
       for (int64_t line = 0; line < keys; line++) score_line(&with, s.scores + line * RV_LANES, line, n, nv);
-      scale = 1;
       many_masked_maximum(&s, keys, nv, maximum);
+      rose = many_softmax(&s, keys, nv, 1, 0, maximum, correction);
+    } else {
+      rose = many_softmax(&s, keys, nv, scale, 1, maximum, correction);
     }
-    if (many_softmax(&s, keys, nv, scale, maximum, correction) && started)
-      many_rescale(s.out_t, head->dim_value, nv, correction);
+    if (rose && started) many_rescale(s.out_t, head->dim_value, nv, correction);
     panel_by_columns(head->dim_value, nv, keys, head->values + j * head->value_row, head->value_row, s.scores, RV_LANES,
                      s.out_t, RV_LANES, started);
     started = 1;
@@ -224,8 +226,8 @@ static int32_t weigh(const rv_head *head, int64_t first, int64_t last, int64_t n
     pack_transposed(keys, head->dim, head->keys + j * head->key_row, head->key_row, keys_t, RV_LANES);
     for (int64_t i = 0; i < n; i += RV_MR) {
       const int rows = rv_min_int(RV_MR, n - i);
-      block_by_rows(rows, RV_NV, head->dim, head->query + (first + i) * head->query_row, head->query_row, keys_t,
-                    RV_LANES, tile, RV_LANES, 0);
+      dots_by_rows(rows, RV_NV, head->dim, head->query + (first + i) * head->query_row, head->query_row, keys_t,
+                   RV_LANES, tile, RV_LANES);
       for (int64_t r = 0; r < rows; r++) {
         float *line = tile + r * RV_LANES;
         const rv_scoring with = scoring_of(head, first + i + r, j, 0);

@@ -57,17 +57,22 @@ RV_INLINE void many_masked_maximum(const rv_many_scratch *s, int64_t n, int nv, 
   }
 }
 
-/* scores -> weights relative to the new maximum; answers whether any maximum rose. correction: 2^(old - new). */
-RV_INLINE int many_softmax(rv_many_scratch *s, int64_t n, int nv, float scale, const float *maximum,
+/* How far a score may rise above `top`, in powers of two, before sums and outputs are brought to a new one: weights of
+ * 2^8 lose nothing, and after the first tile next to nothing has to be brought. */
+static const float RV_HEADROOM = 8.0f;
+
+/* scores -> weights relative to top; answers whether any top rose. correction: 2^(old - new). plain: no score is -inf. */
+RV_INLINE int many_softmax(rv_many_scratch *s, int64_t n, int nv, float scale, const int plain, const float *maximum,
                            float *correction) {
   int rose = 0;
   for (int v = 0; v < nv; v++) {
-    const vf old = v_load(s->top + v * VL), top = v_max(old, v_load(maximum + v * VL));
+    const vf old = v_load(s->top + v * VL), highest = v_load(maximum + v * VL);
+    const vf top = v_where_lt(v_add(old, v_set(RV_HEADROOM)), highest, highest, old);
     const vf shift = v_sub(v_zero(), top), factor = v_set(scale);
     vf sum = v_zero();
     float *line = s->scores + v * VL;
     for (int64_t j = 0; j < n; j++, line += RV_LANES) {
-      const vf weight = v_exp2(v_fma(v_load(line), factor, shift));
+      const vf power = v_fma(v_load(line), factor, shift), weight = plain ? v_exp2_floored(power) : v_exp2(power);
       v_store(line, weight);
       sum = v_add(sum, weight);
     }

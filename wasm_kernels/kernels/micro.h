@@ -1,17 +1,21 @@
 /* The register block that every dense product is made of:
  *   c (mr, nv * VL)  =  [c +]  sum_k a(i, k) * b(k, :)
+ * What c held is added last, so that a long sum is a sum of short ones and loses less to rounding.
  * Vectors of b meet scalars of a; the mr * nv partial sums stay in registers. A scalar of a is read where it lies,
  * so one factor is never packed: `by_rows` walks along a's rows (a(i, k) = a[i * a_row + k]), `by_columns` down its
  * columns (a(i, k) = a[k * a_step + i]). b's rows are b_step apart. */
 #ifndef RV_MICRO_H
 #define RV_MICRO_H
 
-RV_INLINE void micro_load(const int mr, const int nv, vf acc[8][8], const float *c, int64_t c_row, int accumulate) {
+RV_INLINE void micro_zero(const int mr, const int nv, vf acc[8][8]) {
   RV_UNROLL for (int i = 0; i < mr; i++)
-    RV_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = accumulate ? v_load(c + i * c_row + v * VL) : v_zero();
+    RV_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_zero();
 }
 
-RV_INLINE void micro_store(const int mr, const int nv, vf acc[8][8], float *c, int64_t c_row) {
+RV_INLINE void micro_store(const int mr, const int nv, vf acc[8][8], float *c, int64_t c_row, int accumulate) {
+  if (accumulate)
+    RV_UNROLL for (int i = 0; i < mr; i++)
+      RV_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_add(acc[i][v], v_load(c + i * c_row + v * VL));
   RV_UNROLL for (int i = 0; i < mr; i++)
     RV_UNROLL for (int v = 0; v < nv; v++) v_store(c + i * c_row + v * VL, acc[i][v]);
 }
@@ -20,7 +24,7 @@ RV_INLINE void micro_by_rows(const int mr, const int nv, int64_t depth, const fl
                              int64_t b_step, float *c, int64_t c_row, int accumulate) {
   vf acc[8][8], vectors[8];
   const float *row[8];
-  micro_load(mr, nv, acc, c, c_row, accumulate);
+  micro_zero(mr, nv, acc);
   RV_UNROLL for (int i = 0; i < mr; i++) row[i] = a + i * a_row;
   for (int64_t k = 0; k < depth; k++, b += b_step) {
     RV_UNROLL for (int v = 0; v < nv; v++) vectors[v] = v_load(b + v * VL);
@@ -29,13 +33,13 @@ RV_INLINE void micro_by_rows(const int mr, const int nv, int64_t depth, const fl
       RV_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(scalar, vectors[v], acc[i][v]);
     }
   }
-  micro_store(mr, nv, acc, c, c_row);
+  micro_store(mr, nv, acc, c, c_row, accumulate);
 }
 
 RV_INLINE void micro_by_columns(const int mr, const int nv, int64_t depth, const float *a, int64_t a_step,
                                 const float *b, int64_t b_step, float *c, int64_t c_row, int accumulate) {
   vf acc[8][8], vectors[8];
-  micro_load(mr, nv, acc, c, c_row, accumulate);
+  micro_zero(mr, nv, acc);
   for (int64_t k = 0; k < depth; k++, a += a_step, b += b_step) {
     RV_UNROLL for (int v = 0; v < nv; v++) vectors[v] = v_load(b + v * VL);
     RV_UNROLL for (int i = 0; i < mr; i++) {
@@ -43,7 +47,7 @@ RV_INLINE void micro_by_columns(const int mr, const int nv, int64_t depth, const
       RV_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(scalar, vectors[v], acc[i][v]);
     }
   }
-  micro_store(mr, nv, acc, c, c_row);
+  micro_store(mr, nv, acc, c, c_row, accumulate);
 }
 
 /* Every block from 1 x 1 to RV_MR x RV_NV as straight code: a case each, absent ones folded away. */
@@ -76,6 +80,17 @@ RV_INLINE void panel_by_rows(int64_t rows, int nv, int64_t depth, const float *a
   for (int64_t i = 0; i < rows; i += RV_MR)
     block_by_rows(rv_min_int(RV_MR, rows - i), nv, depth, a + i * a_row, a_row, b, b_step, c + i * c_row, c_row,
                   accumulate);
+}
+
+/* Dot products of rows of a with columns of b: sums of RV_CHAIN terms at most, since a score's error is every weight's. */
+enum { RV_CHAIN = 32 };
+
+RV_INLINE void dots_by_rows(int64_t rows, int nv, int64_t depth, const float *a, int64_t a_row, const float *b,
+                            int64_t b_step, float *c, int64_t c_row) {
+  for (int64_t i = 0; i < rows; i += RV_MR)
+    for (int64_t k = 0; k < depth || k == 0; k += RV_CHAIN)
+      block_by_rows(rv_min_int(RV_MR, rows - i), nv, rv_min_int(RV_CHAIN, depth - k), a + i * a_row + k, a_row,
+                    b + k * b_step, b_step, c + i * c_row, c_row, k > 0);
 }
 
 RV_INLINE void panel_by_columns(int64_t rows, int nv, int64_t depth, const float *a, int64_t a_step, const float *b,
