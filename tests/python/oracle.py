@@ -10,6 +10,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 TOLERANCE = 2e-6  # of 1 + the largest output
+LARGE_SCORE = 32  # from here on a float32 score is itself rounded by 2e-6 and more: the tolerance grows with it
 
 
 def attention(

@@ -40,16 +40,26 @@ def test_every_number_of_channels(dim: int, n_query: int) -> None:
     oracle.assert_close(ra.ScaledDotProductAttention(dim=dim)(q, k, v), oracle.attention(q, k, v)[0])
 
 
-@pytest.mark.parametrize("scale", [0.125, 0.5, 1.0])
+@pytest.mark.parametrize("scale", [0.125, 0.5, 1.0, 4.0])
 @pytest.mark.parametrize("n_query", [1, 50])
 def test_large_scores(n_query: int, scale: float) -> None:
-    """Of unit-normal rows with 64 channels: scores up to 5, 20 and 40."""
+    """Of unit-normal rows with 64 channels: scores up to 5, 20, 40 and 160 (docs/decisions/0005)."""
     attention = ra.ScaledDotProductAttention(dim=64, scale=scale)
     for seed in range(20):
         q, k, v = (normal(n, 64, seed=3 * seed + i) for i, n in enumerate((n_query, 300, 300)))
         output, weights = oracle.attention(q, k, v, scale=scale)
-        oracle.assert_close(attention(q, k, v), output)
-        oracle.assert_close(attention.attention_weights(q, k), weights)
+        tolerance = oracle.TOLERANCE * max(1, scale * np.abs(q @ k.T).max() / oracle.LARGE_SCORE)
+        oracle.assert_close(attention(q, k, v), output, tolerance)
+        oracle.assert_close(attention.attention_weights(q, k), weights, tolerance)
+
+
+def test_a_float_mask_of_large_numbers() -> None:
+    mask = np.where(np.random.default_rng(0).random((50, 300)) < 0.5, np.float32(150), np.float32(-150))
+    q, k, v = normal(50, 64), normal(300, 64, seed=1), normal(300, 64, seed=2)
+    output, _ = oracle.attention(q, k, v, mask=mask)
+    oracle.assert_close(
+        ra.ScaledDotProductAttention(dim=64)(q, k, v, mask=mask), output, oracle.TOLERANCE * 155 / oracle.LARGE_SCORE
+    )
 
 
 MASKS: dict[str, Any] = {

@@ -124,8 +124,7 @@ static int32_t attend_many(const rv_head *head, int64_t first, int64_t n, float 
   const int n_runs = visible_runs(head, first, n, runs);
   for (int64_t r = 0, j = runs[0].begin; next_tile(runs, n_runs, &r, &j); j += RV_KEY_TILE) {
     const int64_t keys = rv_min_int(RV_KEY_TILE, runs[r].end - j);
-    dots_by_rows(keys, nv, head->dim, head->keys + j * head->key_row, head->key_row, s.queries_t, RV_LANES, s.scores,
-                 RV_LANES);
+    dots_by_rows(keys, nv, head->dim, head->keys + j * head->key_row, head->key_row, s.queries_t, s.scores);
     rv_scoring with = scoring_of(head, first, j, 1);
     with.has_band = band_cuts(&with, keys, n);
     const float scale = with.scale;
@@ -226,8 +225,7 @@ static int32_t weigh(const rv_head *head, int64_t first, int64_t last, int64_t n
     pack_transposed(keys, head->dim, head->keys + j * head->key_row, head->key_row, keys_t, RV_LANES);
     for (int64_t i = 0; i < n; i += RV_MR) {
       const int rows = rv_min_int(RV_MR, n - i);
-      dots_by_rows(rows, RV_NV, head->dim, head->query + (first + i) * head->query_row, head->query_row, keys_t,
-                   RV_LANES, tile, RV_LANES);
+      dots_by_rows(rows, RV_NV, head->dim, head->query + (first + i) * head->query_row, head->query_row, keys_t, tile);
       for (int64_t r = 0; r < rows; r++) {
         float *line = tile + r * RV_LANES;
         const rv_scoring with = scoring_of(head, first + i + r, j, 0);

@@ -102,7 +102,7 @@ static void backward_queries(const rv_head *head, const rv_backward_rows *rows, 
   for (int64_t r = 0, j = runs[0].begin; next_tile(runs, n_runs, &r, &j); j += RV_KEY_TILE) {
     const int64_t keys = rv_min_int(RV_KEY_TILE, runs[r].end - j);
     const float *tile = head->keys + j * head->key_row, *values = head->values + j * head->value_row;
-    dots_by_rows(keys, nv, dim, tile, head->key_row, s->queries_t, RV_LANES, s->scores, RV_LANES);
+    dots_by_rows(keys, nv, dim, tile, head->key_row, s->queries_t, s->scores);
     panel_by_rows(keys, nv, dim_value, values, head->value_row, s->grads_t, RV_LANES, s->products, RV_LANES, 0);
     rv_scoring with = scoring_of(head, first, j, 1);
     with.has_band = band_cuts(&with, keys, n);

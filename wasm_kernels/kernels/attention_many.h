@@ -5,8 +5,6 @@
 #ifndef RV_ATTENTION_MANY_H
 #define RV_ATTENTION_MANY_H
 
-enum { RV_LANES = RV_NV * VL };
-
 typedef struct {
   float *queries_t, *scores, *out_t, *top, *sum, *defect;
 } rv_many_scratch;

@@ -82,15 +82,21 @@ RV_INLINE void panel_by_rows(int64_t rows, int nv, int64_t depth, const float *a
                   accumulate);
 }
 
-/* Dot products of rows of a with columns of b: sums of RV_CHAIN terms at most, since a score's error is every weight's. */
-enum { RV_CHAIN = 32 };
+/* c (rows, nv * VL), its rows RV_LANES apart: dot products of rows of a with columns of b (depth, RV_LANES). Sums of
+ * RV_CHAIN terms at most, since a score's error is every weight's (docs/decisions/0005). The full block, which is nearly
+ * all of the work, is a copy of its own with these constants in it. */
+enum { RV_CHAIN = 16, RV_LANES = RV_NV * VL };
 
-RV_INLINE void dots_by_rows(int64_t rows, int nv, int64_t depth, const float *a, int64_t a_row, const float *b,
-                            int64_t b_step, float *c, int64_t c_row) {
-  for (int64_t i = 0; i < rows; i += RV_MR)
-    for (int64_t k = 0; k < depth || k == 0; k += RV_CHAIN)
+static void dots_by_rows(int64_t rows, int nv, int64_t depth, const float *a, int64_t a_row, const float *b, float *c) {
+  int64_t i = 0;
+  for (; nv == RV_NV && i + RV_MR <= rows; i += RV_MR)
+    for (int64_t k = 0; k < depth; k += RV_CHAIN)
+      micro_by_rows(RV_MR, RV_NV, rv_min_int(RV_CHAIN, depth - k), a + i * a_row + k, a_row, b + k * RV_LANES, RV_LANES,
+                    c + i * RV_LANES, RV_LANES, k > 0);
+  for (; i < rows; i += RV_MR)
+    for (int64_t k = 0; k < depth; k += RV_CHAIN)
       block_by_rows(rv_min_int(RV_MR, rows - i), nv, rv_min_int(RV_CHAIN, depth - k), a + i * a_row + k, a_row,
-                    b + k * b_step, b_step, c + i * c_row, c_row, k > 0);
+                    b + k * RV_LANES, RV_LANES, c + i * RV_LANES, RV_LANES, k > 0);
 }
 
 RV_INLINE void panel_by_columns(int64_t rows, int nv, int64_t depth, const float *a, int64_t a_step, const float *b,
