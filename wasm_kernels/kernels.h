@@ -12,12 +12,12 @@
 #define RV_GEMM_K 256      /* depth of a packed panel */
 #define RV_MAX_PANEL 64    /* bound on its width */
 
-/* queries transposed, scores, outputs transposed, and per query a maximum, a sum and a correction */
-#define RV_ATTENTION_SCRATCH(dim, dim_value) (RV_MAX_QUERIES * ((dim) + (dim_value) + RV_KEY_TILE + 8.0) + 64.0)
-/* the same for gradients, rows padded to whole vectors, and gradients of all keys and values */
-#define RV_BACKWARD_SCRATCH(n_key, dim, dim_value)                                                       \
-  (RV_MAX_QUERIES * (3.0 * (dim) + 2.0 * (dim_value) + 2.0 * RV_KEY_TILE + 36.0) +       \
-   (n_key) * ((dim) + (dim_value) + 32.0) + 64.0)
+/* queries transposed, scores and another tile, outputs transposed, and per query a maximum, a sum and a correction */
+#define RV_ATTENTION_SCRATCH(dim, dim_value) (RV_MAX_QUERIES * ((dim) + (dim_value) + 2.0 * RV_KEY_TILE + 8.0) + 64.0)
+/* the same for gradients, rows padded to whole vectors, once more for every segment, and gradients of all keys and values */
+#define RV_BACKWARD_SCRATCH(n_key, dim, dim_value, n_segments)                                           \
+  (RV_MAX_QUERIES * (3.0 * (dim) + 2.0 * (dim_value) + 4.0 * RV_KEY_TILE + 48.0) +                        \
+   (n_segments) * RV_MAX_QUERIES * ((dim) + 16.0) + (n_key) * ((dim) + (dim_value) + 32.0) + 64.0)
 #define RV_GEMM_SCRATCH (RV_GEMM_K * RV_MAX_PANEL + RV_MAX_PANEL * 16)
 
 typedef float rv_F32;

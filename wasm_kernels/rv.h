@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RV_MAX_BUFFERS = 16, RV_MAX_INTS = 48, RV_MAX_FLOATS = 8 };
+enum { RV_MAX_BUFFERS = 32, RV_MAX_INTS = 64, RV_MAX_FLOATS = 8 };
 
 typedef struct {
   void *data;     /* NULL for an optional buffer that was not given */

@@ -102,4 +102,92 @@ static void few_softmax(float *line, float *top, float *sum, float *acc, int64_t
   *sum += v_hsum(total);
 }
 
+/* line[j] = |query - key j|^2 over `dim` channels, from the differences (see differences_by_rows). */
+static void few_differences(int64_t n, int64_t dim, const float *query, const float *keys, int64_t key_row, float *line) {
+  for (int64_t j = 0; j < n; j += 4) {
+    vf acc[4];
+    const float *key[4];
+    for (int i = 0; i < 4; i++) key[i] = keys + (j + i < n ? j + i : n - 1) * key_row, acc[i] = v_zero();
+    int64_t d = 0;
+    for (; d + VL <= dim; d += VL) {
+      RV_UNROLL for (int i = 0; i < 4; i++) {
+        const vf difference = v_sub(v_load(query + d), v_load(key[i] + d));
+        acc[i] = v_fma(difference, difference, acc[i]);
+      }
+    }
+    if (d < dim) {
+      RV_UNROLL for (int i = 0; i < 4; i++) {
+        const vf difference = v_sub(v_load_n(query + d, dim - d), v_load_n(key[i] + d, dim - d));
+        acc[i] = v_fma(difference, difference, acc[i]);
+      }
+    }
+    v_hsum4(line + j, acc[0], acc[1], acc[2], acc[3]);
+  }
+}
+
+RV_INLINE float *zero_behind(float *line, int64_t n) {
+  for (int64_t lane = n; lane < (n + VL - 1) / VL * VL; lane++) line[lane] = 0;
+  return line;
+}
+
+/* Raw scores of `group` queries from `query` against the tile of keys: lines (queries, RV_KEY_TILE). */
+static void few_raw(const rv_head *head, int64_t query, int64_t group, int64_t key, int64_t keys, float *lines,
+                    float *extra, float *defect) {
+  const float *queries = head->query + query * head->query_row, *rows = head->keys + key * head->key_row;
+  const int nv = (int)((keys + VL - 1) / VL);
+  if (head->n_segments == 0) {
+    few_scores(group, keys, head->dim, queries, head->query_row, rows, head->key_row, lines);
+    for (int64_t i = 0; i < group; i++)
+      defect[i] += line_defect(zero_behind(lines + i * RV_KEY_TILE, keys), nv);
+  }
+  for (int64_t s = 0; s < head->n_segments; s++) {
+    const rv_segment at = head->segments[s];
+    float aux[RV_KEY_TILE], lane_defect[RV_KEY_TILE];
+    for (int64_t j = 0; j < nv * VL; j++) aux[j] = j < keys ? aux_of(head->key_aux, head->key_aux_row, key + j, s) : 0;
+    for (int64_t i = 0; i < group; i++) {
+      const float *row = queries + i * head->query_row + at.begin;
+      if (at.kind == RV_DOT)
+        few_scores(1, keys, at.end - at.begin, row, 0, rows + at.begin, head->key_row, extra);
+      else
+        few_differences(keys, at.end - at.begin, row, rows + at.begin, head->key_row, extra);
+      for (int v = 0; v < nv; v++) v_store(lane_defect + v * VL, v_zero());
+      space_line(&at, head->spaces + s, head->scale, zero_behind(extra, keys), nv,
+                 aux_of(head->query_aux, head->query_aux_row, query + i, s), aux, lines + i * RV_KEY_TILE, s == 0,
+                 lane_defect);
+      for (int64_t j = 0; j < keys; j++) defect[i] += lane_defect[j];
+    }
+  }
+}
+
+/* How one query's line is scored, without its times. */
+RV_INLINE rv_scoring line_scoring(const rv_head *head, int64_t query, int64_t key, const uint64_t *words) {
+  return (rv_scoring){
+      .scale = head->n_segments ? 1.0f : head->scale,
+      .bias = head->bias ? head->bias + query * head->bias_row + key * head->bias_col : NULL,
+      .bias_lane = head->bias_col,
+      .words = words,
+  };
+}
+
+RV_INLINE void times_for_keys(const rv_head *head, int64_t query, int64_t key, int64_t keys, rv_scoring *with,
+                              float *line_time, float *lane_time) {
+  *line_time = (float)(head->query_time[query] - head->key_time[key]);
+  for (int64_t j = 0; j < RV_KEY_TILE; j++)
+    lane_time[j] = j < keys ? (float)(head->key_time[key + j] - head->key_time[key]) : 0.0f;
+  with->decay = head->decay;
+  with->rate = head->rate * (float)RV_LOG2E;
+  with->line_time = line_time;
+  with->lane_time = lane_time;
+}
+
+static void few_score(const rv_head *head, int64_t query, int64_t key, int64_t keys, const uint64_t *bits, float *line,
+                      int nv) {
+  uint64_t words[RV_LINE_WORDS];
+  float line_time, lane_time[RV_KEY_TILE];
+  words_for_keys(head, query, key, keys, bits, words);
+  rv_scoring with = line_scoring(head, query, key, words);
+  if (head->query_time) times_for_keys(head, query, key, keys, &with, &line_time, lane_time);
+  score_tile(&with, line, RV_KEY_TILE, 1, keys, nv, NULL);
+}
+
 #endif

@@ -106,12 +106,53 @@ RV_INLINE void panel_by_columns(int64_t rows, int nv, int64_t depth, const float
                      accumulate);
 }
 
-/* packed (depth, width) from x (n, depth) with rows x_row apart, n <= width; lanes n.. are zero. */
-RV_INLINE void pack_transposed(int64_t n, int64_t depth, const float *x, int64_t x_row, float *packed, int64_t width) {
-  for (int64_t i = 0; i < n; i++)
-    for (int64_t k = 0; k < depth; k++) packed[k * width + i] = x[i * x_row + k];
-  for (int64_t i = n; i < width; i++)
-    for (int64_t k = 0; k < depth; k++) packed[k * width + i] = 0.0f;
+/* out (columns, rows) from x (rows, columns), four by four. */
+static void transpose(int64_t rows, int64_t columns, const float *x, int64_t x_row, float *out, int64_t out_row) {
+  int64_t i = 0;
+  for (; i + 4 <= rows; i += 4) {
+    int64_t k = 0;
+    for (; k + 4 <= columns; k += 4) v_transpose4(x + i * x_row + k, x_row, out + k * out_row + i, out_row);
+    for (; k < columns; k++)
+      for (int64_t r = i; r < i + 4; r++) out[k * out_row + r] = x[r * x_row + k];
+  }
+  for (; i < rows; i++)
+    for (int64_t k = 0; k < columns; k++) out[k * out_row + i] = x[i * x_row + k];
+}
+
+/* packed (depth, RV_LANES) from x (n, depth) with rows x_row apart; lanes n.. are zero. */
+RV_INLINE void pack_transposed(int64_t n, int64_t depth, const float *x, int64_t x_row, float *packed) {
+  transpose(n, depth, x, x_row, packed, RV_LANES);
+  for (int64_t k = 0; k < depth && n < RV_LANES; k++)
+    for (int64_t i = n; i < RV_LANES; i++) packed[k * RV_LANES + i] = 0.0f;
+}
+
+/* c (rows, RV_LANES): squared distances of rows of a to columns of b, in chains as above. They are summed from the
+ * differences: from norms and dot products, those of close points would be noise. */
+static void differences_by_rows(int64_t rows, int64_t depth, const float *a, int64_t a_row, const float *b, float *c) {
+  enum { ROWS = RV_MR < 4 ? RV_MR : 4 };
+  for (int64_t i = 0; i < rows; i += ROWS) {
+    const float *row[ROWS];
+    vf total[ROWS][RV_NV];
+    for (int r = 0; r < ROWS; r++) row[r] = a + (i + r < rows ? i + r : rows - 1) * a_row;
+    RV_UNROLL for (int r = 0; r < ROWS; r++) RV_UNROLL for (int v = 0; v < RV_NV; v++) total[r][v] = v_zero();
+    for (int64_t k = 0; k < depth; k += RV_CHAIN) {
+      vf acc[ROWS][RV_NV];
+      RV_UNROLL for (int r = 0; r < ROWS; r++) RV_UNROLL for (int v = 0; v < RV_NV; v++) acc[r][v] = v_zero();
+      for (int64_t end = k + rv_min_int(RV_CHAIN, depth - k), t = k; t < end; t++) {
+        RV_UNROLL for (int r = 0; r < ROWS; r++) {
+          const vf scalar = v_set(row[r][t]);
+          RV_UNROLL for (int v = 0; v < RV_NV; v++) {
+            const vf difference = v_sub(scalar, v_load(b + t * RV_LANES + v * VL));
+            acc[r][v] = v_fma(difference, difference, acc[r][v]);
+          }
+        }
+      }
+      RV_UNROLL for (int r = 0; r < ROWS; r++) RV_UNROLL for (int v = 0; v < RV_NV; v++)
+        total[r][v] = v_add(total[r][v], acc[r][v]);
+    }
+    for (int64_t r = 0; r < ROWS && i + r < rows; r++)
+      RV_UNROLL for (int v = 0; v < RV_NV; v++) v_store(c + (i + r) * RV_LANES + v * VL, total[r][v]);
+  }
 }
 
 #endif

@@ -56,3 +56,53 @@ static int32_t rv_all_finite(const rv_all_finite_args *args) {
   for (; i < args->count; i++) bad += args->x[i] * 0.0f;
   return bad == 0 ? RV_OK : RV_NON_FINITE;
 }
+
+/* Sums of squares in double, in eight chains. */
+RV_INLINE double square_of(const float *x, int64_t n) {
+  double sums[8] = {0};
+  int64_t d = 0;
+  for (; d + 8 <= n; d += 8)
+    for (int i = 0; i < 8; i++) sums[i] += (double)x[d + i] * (double)x[d + i];
+  for (; d < n; d++) sums[0] += (double)x[d] * (double)x[d];
+  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+/* What a distance needs of one end (geometry.h): 1 / (1 - c |x|^2) in the ball, sqrt(1 / c + |x|^2) on the hyperboloid.
+ *   x (rows, dim)   out (rows, n_segments) */
+static int32_t rv_space_aux(const rv_space_aux_args *args) {
+  const rv_segment *segments = (const rv_segment *)args->segments;
+  const rv_space *spaces = (const rv_space *)args->spaces;
+  if (!segments_fit(segments, spaces, args->n_segments, args->dim)) return RV_BAD_ARGUMENT;
+  for (int64_t i = 0; i < args->rows; i++)
+    for (int64_t s = 0; s < args->n_segments; s++) {
+      const rv_segment at = segments[s];
+      const double c = spaces[s].curvature;
+      float *out = args->out + i * args->n_segments + s;
+      *out = 0;
+      if (at.kind != RV_POINCARE && at.kind != RV_LORENTZ) continue;
+      const double square = square_of(args->x + i * args->dim + at.begin, at.end - at.begin), gap = 1 - c * square;
+      *out = at.kind == RV_LORENTZ ? (float)__builtin_sqrt(1 / c + square) : (float)(1 / (gap > 1e-12 ? gap : 1e-12));
+    }
+  return RV_OK;
+}
+
+/* grad_x += grad_aux d aux / dx; grad_curvature (n_segments) += grad_aux d aux / dc. */
+static int32_t rv_space_aux_backward(const rv_space_aux_backward_args *args) {
+  const rv_segment *segments = (const rv_segment *)args->segments;
+  const rv_space *spaces = (const rv_space *)args->spaces;
+  if (!segments_fit(segments, spaces, args->n_segments, args->dim)) return RV_BAD_ARGUMENT;
+  for (int64_t i = 0; i < args->rows; i++)
+    for (int64_t s = 0; s < args->n_segments; s++) {
+      const rv_segment at = segments[s];
+      if (at.kind != RV_POINCARE && at.kind != RV_LORENTZ) continue;
+      const float *x = args->x + i * args->dim + at.begin;
+      float *grad_x = args->grad_x + i * args->dim + at.begin;
+      const double c = spaces[s].curvature, square = square_of(x, at.end - at.begin), gap = 1 - c * square;
+      const double aux = at.kind == RV_LORENTZ ? __builtin_sqrt(1 / c + square) : 1 / (gap > 1e-12 ? gap : 1e-12);
+      const double g = (double)args->grad_aux[i * args->n_segments + s];
+      const double of_square = at.kind == RV_LORENTZ ? g * 0.5 / aux : g * c * aux * aux;
+      args->grad_curvature[s] += at.kind == RV_LORENTZ ? -g * 0.5 / (aux * c * c) : g * square * aux * aux;
+      for (int64_t d = 0; d < at.end - at.begin; d++) grad_x[d] += (float)(2 * of_square * (double)x[d]);
+    }
+  return RV_OK;
+}

@@ -22,6 +22,7 @@ RV_INLINE vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 RV_INLINE vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 RV_INLINE vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 RV_INLINE __m128 v_halves(vf v) { return _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1)); }
+RV_INLINE vf v_sqrt(vf v) { return _mm256_sqrt_ps(v); }
 RV_INLINE float v_hsum(vf v) {
   __m128 h = v_halves(v);
   h = _mm_hadd_ps(h, h);
@@ -42,4 +43,13 @@ RV_INLINE vf v_pow2(vf p, vf t) {
 RV_INLINE void v_hsum4(float *p, vf a, vf b, vf c, vf d) {
   const __m256 sums = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
   _mm_storeu_ps(p, v_halves(sums));
+}
+RV_INLINE void v_transpose4(const float *x, int64_t x_row, float *out, int64_t out_row) {
+  __m128 a = _mm_loadu_ps(x), b = _mm_loadu_ps(x + x_row), c = _mm_loadu_ps(x + 2 * x_row);
+  __m128 d = _mm_loadu_ps(x + 3 * x_row);
+  _MM_TRANSPOSE4_PS(a, b, c, d);
+  _mm_storeu_ps(out, a);
+  _mm_storeu_ps(out + out_row, b);
+  _mm_storeu_ps(out + 2 * out_row, c);
+  _mm_storeu_ps(out + 3 * out_row, d);
 }

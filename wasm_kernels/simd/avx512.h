@@ -19,6 +19,7 @@ RV_INLINE vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }
 RV_INLINE vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 RV_INLINE vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 RV_INLINE vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+RV_INLINE vf v_sqrt(vf v) { return _mm512_sqrt_ps(v); }
 RV_INLINE float v_hsum(vf v) { return _mm512_reduce_add_ps(v); }
 RV_INLINE float v_hmax(vf v) { return _mm512_reduce_max_ps(v); }
 RV_INLINE vf v_where_lt(vf a, vf b, vf x, vf y) {
@@ -36,4 +37,13 @@ RV_INLINE void v_hsum4(float *p, vf a, vf b, vf c, vf d) {
   const __m256 cd = _mm256_hadd_ps(v_halves(c), v_halves(d));
   const __m256 sums = _mm256_hadd_ps(ab, cd);
   _mm_storeu_ps(p, _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1)));
+}
+RV_INLINE void v_transpose4(const float *x, int64_t x_row, float *out, int64_t out_row) {
+  __m128 a = _mm_loadu_ps(x), b = _mm_loadu_ps(x + x_row), c = _mm_loadu_ps(x + 2 * x_row);
+  __m128 d = _mm_loadu_ps(x + 3 * x_row);
+  _MM_TRANSPOSE4_PS(a, b, c, d);
+  _mm_storeu_ps(out, a);
+  _mm_storeu_ps(out + out_row, b);
+  _mm_storeu_ps(out + 2 * out_row, c);
+  _mm_storeu_ps(out + 3 * out_row, d);
 }

@@ -16,6 +16,7 @@ RV_INLINE vf v_div(vf a, vf b) { return vdivq_f32(a, b); }
 RV_INLINE vf v_max(vf a, vf b) { return vmaxq_f32(a, b); }
 RV_INLINE vf v_min(vf a, vf b) { return vminq_f32(a, b); }
 RV_INLINE vf v_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
+RV_INLINE vf v_sqrt(vf v) { return vsqrtq_f32(v); }
 RV_INLINE float v_hsum(vf v) { return vaddvq_f32(v); }
 RV_INLINE float v_hmax(vf v) { return vmaxvq_f32(v); }
 RV_INLINE vf v_where_lt(vf a, vf b, vf x, vf y) { return vbslq_f32(vcltq_f32(a, b), x, y); }
@@ -30,6 +31,17 @@ RV_INLINE vf v_pow2(vf p, vf t) {
 }
 RV_INLINE void v_hsum4(float *p, vf a, vf b, vf c, vf d) {
   vst1q_f32(p, vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)));
+}
+
+RV_INLINE void v_transpose4(const float *x, int64_t x_row, float *out, int64_t out_row) {
+  const float32x4_t a = vld1q_f32(x), b = vld1q_f32(x + x_row), c = vld1q_f32(x + 2 * x_row),
+                    d = vld1q_f32(x + 3 * x_row);
+  const float32x4_t ab_low = vzip1q_f32(a, c), ab_high = vzip2q_f32(a, c);
+  const float32x4_t cd_low = vzip1q_f32(b, d), cd_high = vzip2q_f32(b, d);
+  vst1q_f32(out, vzip1q_f32(ab_low, cd_low));
+  vst1q_f32(out + out_row, vzip2q_f32(ab_low, cd_low));
+  vst1q_f32(out + 2 * out_row, vzip1q_f32(ab_high, cd_high));
+  vst1q_f32(out + 3 * out_row, vzip2q_f32(ab_high, cd_high));
 }
 
 #include "tails.h"

@@ -23,6 +23,7 @@ RV_INLINE vf v_div(vf a, vf b) { return a / b; }
 RV_INLINE vf v_max(vf a, vf b) { return a > b ? a : b; }
 RV_INLINE vf v_min(vf a, vf b) { return a < b ? a : b; }
 RV_INLINE vf v_fma(vf a, vf b, vf c) { return a * b + c; }
+RV_INLINE vf v_sqrt(vf v) { return __builtin_sqrtf(v); }
 RV_INLINE float v_hsum(vf v) { return v; }
 RV_INLINE float v_hmax(vf v) { return v; }
 RV_INLINE vf v_where_lt(vf a, vf b, vf x, vf y) { return a < b ? x : y; }
@@ -41,4 +42,8 @@ RV_INLINE void v_hsum4(float *p, vf a, vf b, vf c, vf d) {
   p[1] = b;
   p[2] = c;
   p[3] = d;
+}
+RV_INLINE void v_transpose4(const float *x, int64_t x_row, float *out, int64_t out_row) {
+  for (int i = 0; i < 4; i++)
+    for (int j = 0; j < 4; j++) out[j * out_row + i] = x[i * x_row + j];
 }

@@ -6,6 +6,10 @@
  *   v_hsum v_hmax over the lanes                v_where_lt(a, b, x, y) = a < b ? x : y, lane by lane
  *   v_hsum4(p, a, b, c, d)  four sums to p      v_pow2(p, t): p * 2^n, n in the low bits of t (see exp2.h)
  *   v_iota        0, 1, 2, ...                  v_any_lt(a, b): whether any lane has a < b
+ *   v_sqrt                                      v_where_bits(b, x, y) = bit of b ? x : y, lane by lane
+ *   v_transpose4(x, x_row, out, out_row)        out[j, i] = x[i, j], 4 x 4
+ *
+ *   vi            VL unsigned integers: see integers.h
  *
  *   RV_MR x RV_NV: the register block, rows by vectors. */
 #ifndef RV_SIMD_H
@@ -32,6 +36,9 @@
 #error "no instruction set chosen: define RV_ISA_<set>"
 #endif
 
+#include "integers.h"
+
 #include "exp2.h"
+#include "log1p.h"
 
 #endif

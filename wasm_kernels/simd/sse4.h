@@ -16,6 +16,7 @@ RV_INLINE vf v_div(vf a, vf b) { return _mm_div_ps(a, b); }
 RV_INLINE vf v_max(vf a, vf b) { return _mm_max_ps(a, b); }
 RV_INLINE vf v_min(vf a, vf b) { return _mm_min_ps(a, b); }
 RV_INLINE vf v_fma(vf a, vf b, vf c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
+RV_INLINE vf v_sqrt(vf v) { return _mm_sqrt_ps(v); }
 RV_INLINE float v_hsum(vf v) {
   vf h = _mm_add_ps(v, _mm_movehl_ps(v, v));
   return _mm_cvtss_f32(_mm_add_ss(h, _mm_shuffle_ps(h, h, 1)));
@@ -33,6 +34,16 @@ RV_INLINE vf v_pow2(vf p, vf t) {
 }
 RV_INLINE void v_hsum4(float *p, vf a, vf b, vf c, vf d) {
   _mm_storeu_ps(p, _mm_hadd_ps(_mm_hadd_ps(a, b), _mm_hadd_ps(c, d)));
+}
+
+RV_INLINE void v_transpose4(const float *x, int64_t x_row, float *out, int64_t out_row) {
+  __m128 a = _mm_loadu_ps(x), b = _mm_loadu_ps(x + x_row), c = _mm_loadu_ps(x + 2 * x_row);
+  __m128 d = _mm_loadu_ps(x + 3 * x_row);
+  _MM_TRANSPOSE4_PS(a, b, c, d);
+  _mm_storeu_ps(out, a);
+  _mm_storeu_ps(out + out_row, b);
+  _mm_storeu_ps(out + 2 * out_row, c);
+  _mm_storeu_ps(out + 3 * out_row, d);
 }
 
 #include "tails.h"

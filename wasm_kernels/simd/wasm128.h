@@ -27,6 +27,7 @@ RV_INLINE vf v_fma(vf a, vf b, vf c) { return wasm_f32x4_relaxed_madd(a, b, c); 
 #else
 RV_INLINE vf v_fma(vf a, vf b, vf c) { return wasm_f32x4_add(wasm_f32x4_mul(a, b), c); }
 #endif
+RV_INLINE vf v_sqrt(vf v) { return wasm_f32x4_sqrt(v); }
 RV_INLINE float v_hsum(vf v) {
   const vf h = wasm_f32x4_add(v, wasm_i32x4_shuffle(v, v, 2, 3, 2, 3));
   return wasm_f32x4_extract_lane(h, 0) + wasm_f32x4_extract_lane(h, 1);
@@ -46,6 +47,16 @@ RV_INLINE void v_hsum4(float *p, vf a, vf b, vf c, vf d) {
   const vf ab = wasm_f32x4_add(ab_low, ab_high), cd = wasm_f32x4_add(cd_low, cd_high);
   const vf even = wasm_i32x4_shuffle(ab, cd, 0, 1, 4, 5), odd = wasm_i32x4_shuffle(ab, cd, 2, 3, 6, 7);
   wasm_v128_store(p, wasm_f32x4_add(even, odd));
+}
+
+RV_INLINE void v_transpose4(const float *x, int64_t x_row, float *out, int64_t out_row) {
+  const vf a = v_load(x), b = v_load(x + x_row), c = v_load(x + 2 * x_row), d = v_load(x + 3 * x_row);
+  const vf ac_low = wasm_i32x4_shuffle(a, c, 0, 4, 1, 5), ac_high = wasm_i32x4_shuffle(a, c, 2, 6, 3, 7);
+  const vf bd_low = wasm_i32x4_shuffle(b, d, 0, 4, 1, 5), bd_high = wasm_i32x4_shuffle(b, d, 2, 6, 3, 7);
+  v_store(out, wasm_i32x4_shuffle(ac_low, bd_low, 0, 4, 1, 5));
+  v_store(out + out_row, wasm_i32x4_shuffle(ac_low, bd_low, 2, 6, 3, 7));
+  v_store(out + 2 * out_row, wasm_i32x4_shuffle(ac_high, bd_high, 0, 4, 1, 5));
+  v_store(out + 3 * out_row, wasm_i32x4_shuffle(ac_high, bd_high, 2, 6, 3, 7));
 }
 
 #include "tails.h"
