@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field
+from dataclasses import MISSING, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeAlias
 
 import numpy as np
@@ -256,8 +256,7 @@ def operand(sign: str, value: object) -> AttentionMask:
 
 def _settings(cls: type[AttentionMask]) -> dict[str, bool]:
     """The names of a mask's settings, and whether one must be given."""
-    found: dict[str, Field[Any]] = getattr(cls, "__dataclass_fields__", {})
-    return {name: field.default is MISSING for name, field in found.items() if field.init}
+    return {field.name: field.default is MISSING for field in fields(cls)} if is_dataclass(cls) else {}
 
 
 def _sizes(n_query: int, n_key: int) -> tuple[int, int]:
