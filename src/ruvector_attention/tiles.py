@@ -260,7 +260,7 @@ def _combined(a: Tiles, b: Tiles, n_query: int, *, either: bool) -> Tiles:
     parts = []
     for first in range(0, a.indptr.size - 1, step):
         queries = min(step * a.rows, n_query - first * a.rows)
-        parts.append(_combined_chunk(_few(a, first, step), _few(b, first, step), queries, widest + 1, either))
+        parts.append(_combined_chunk(_few(a, first, step), _few(b, first, step), queries, widest, either))
     return stacked(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import ruvector_attention as ra
 from ruvector_attention import engine, masks, tiles
 from ruvector_attention.addends import ScoreShape, prepare_mask
 from ruvector_attention.engine import UNLIMITED, Band
+from ruvector_attention.masks.patterns import _DistanceMask
 from ruvector_attention.sparse import Edges, attend_sparse
 from ruvector_attention.tiles import Tiles
 
@@ -35,6 +37,8 @@ def defined(mask: ra.AttentionMask, n_query: int, n_key: int) -> npt.NDArray[np.
             return np.logical_and.reduce([defined(part, n_query, n_key) for part in mask.masks])
         case ra.UnionMask():
             return np.logical_or.reduce([defined(part, n_query, n_key) for part in mask.masks])
+        case DistancesMask():
+            rule = lambda i, j, p, n: p - j in mask.distances  # noqa: E731
         case ra.DenseMask():
             rule = lambda i, j, p, n: bool(mask.allowed[i][j])  # noqa: E731
         case ra.CausalMask():
@@ -176,6 +180,29 @@ sized_pairs = sizes.flatmap(lambda size: st.tuples(st.just(size), any_mask(size)
 @given(sizes, patterns())
 def test_a_rule_is_its_definition(size: Sizes, mask: ra.AttentionMask) -> None:
     check(mask, *size)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DistancesMask(_DistanceMask):
+    """A query sees the keys at some distances, behind it or ahead: what no rule above is as irregular as."""
+
+    distances: frozenset[int]
+
+    name = "test_distances"
+
+    def _allows(self, distance: Array) -> npt.NDArray[np.bool_]:
+        return np.isin(distance, list(self.distances))
+
+
+distances = st.frozensets(st.integers(-150, 150), max_size=40) | st.tuples(
+    st.integers(-150, 150), st.integers(0, 120), st.frozensets(st.integers(-10, 100), max_size=4)
+).map(lambda run: frozenset(range(run[0], run[0] + run[1])) - run[2])
+
+
+@common
+@given(sizes, distances)
+def test_a_picture_that_slides_is_its_definition(size: Sizes, seen: frozenset[int]) -> None:
+    check(DistancesMask(seen), *size)
 
 
 @common
