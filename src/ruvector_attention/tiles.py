@@ -16,7 +16,7 @@ Uint64Array = npt.NDArray[np.uint64]
 
 DEFAULT_ROWS = 48
 MOST_ROWS = 64  # the bits of a word
-FOLD = 8  # keys; what is shorter, empty or full, stays inside a partial run: a run of its own would cost more
+FOLD = 4  # keys; what is shorter, empty or full, stays inside a partial run: a run of its own would cost more
 CHUNK = 1 << 18  # about the words that one step of combining two masks holds at a time
 
 _LOWEST = np.array([(1 << n) - 1 for n in range(MOST_ROWS + 1)], np.uint64)  # n bits

@@ -16,7 +16,7 @@ from ..tiles import DEFAULT_ROWS, MOST_ROWS, BoolArray, Int64Array, Tiles
 from .base import AttentionMask
 from .pairs import contains, edges_of, is_among, pairs_of
 
-FEWEST_ROWS = 16  # of a tile row: fewer would leave a vector unit idle
+FEWEST_ROWS = 16  # of a tile row, about: fewer would leave a vector unit idle
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,10 +91,10 @@ class BlockSparseMask(AttentionMask):
         _check_pairs("BlockSparseMask.active_blocks", self.active_blocks, n_query, n_key, self.block_size)
 
     def _rows(self) -> int:
-        """So that a tile row lies in one row of blocks where it can, which leaves every run full."""
+        """A tile row lies in one row of blocks where it can, which leaves every run full; small blocks share one."""
         size = self.block_size
         if size < FEWEST_ROWS:
-            return DEFAULT_ROWS // size * size
+            return FEWEST_ROWS // size * size
         return next((rows for rows in range(MOST_ROWS, FEWEST_ROWS - 1, -1) if size % rows == 0), DEFAULT_ROWS)
 
     def _as_tiles(self, n_query: int, n_key: int, rows: int) -> Tiles:
