@@ -30,6 +30,18 @@ from .errors import (
     UnsupportedError,
 )
 from .kernels import backend, backends, use_backend
+from .masks import (
+    AttentionMask,
+    BlockSparseMask,
+    CausalMask,
+    COOMask,
+    CSRMask,
+    DenseMask,
+    IntersectionMask,
+    StridedMask,
+    UnionMask,
+    WindowMask,
+)
 from .registry import create, describe, mechanisms, register
 from .specs import KEYS, OUTPUT, QUERY, VALUES, TensorSpec
 from .threads import set_threads
@@ -44,11 +56,18 @@ __all__ = [
     "AttentionBuilder",
     "AttentionConfig",
     "AttentionError",
+    "AttentionMask",
+    "BlockSparseMask",
+    "COOMask",
+    "CSRMask",
+    "CausalMask",
     "CrossAttention",
+    "DenseMask",
     "DimensionMismatchError",
     "EmptyInputError",
     "FlashAttention",
     "InputTooLargeError",
+    "IntersectionMask",
     "InvalidConfigError",
     "MultiHeadAttention",
     "NumericalInstabilityError",
@@ -56,8 +75,11 @@ __all__ = [
     "ScaledDotProductAttention",
     "SelfAttention",
     "Setting",
+    "StridedMask",
     "TensorSpec",
+    "UnionMask",
     "UnsupportedError",
+    "WindowMask",
     "backend",
     "backends",
     "create",

@@ -23,6 +23,7 @@ import numpy as np
 
 from . import registry
 from .errors import AttentionError, InvalidConfigError, OutOfBoundsError, UnsupportedError
+from .masks import AttentionMask
 
 _handles = itertools.count(1)
 _objects: dict[int, Any] = {}
@@ -34,7 +35,7 @@ def describe() -> dict[str, Any]:
 
 def create(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """A mechanism by its registry name, or ``module:Class`` for a class that JavaScript brought along."""
-    settings = {key: _received(value) for key, value in config.items()}
+    settings = _received_items(config)
     created = _class(name)(**settings) if ":" in name else registry.create(name, **settings)
     handle = next(_handles)
     _objects[handle] = created
@@ -50,7 +51,7 @@ def call(handle: int, method: str, args: list[Any], kwargs: Mapping[str, Any]) -
     if not callable(function):
         raise UnsupportedError(f"{type(found).__name__} has no method '{method}'")
     positional = [_received(value) for value in args]
-    named = {key: _received(value) for key, value in kwargs.items()}
+    named = _received_items(kwargs)
     if named and _is_argument(named, function, len(positional)):
         positional, named = [*positional, named], {}
     return _sent(function(*positional, **named))
@@ -103,8 +104,16 @@ def _received(value: Any) -> Any:
             flat = np.frombuffer(value["$array"], dtype="uint8" if value["dtype"] == "bool" else value["dtype"])
             array = flat.reshape(tuple(value["shape"]))
             return array != 0 if value["dtype"] == "bool" else array
-        return {key: _received(item) for key, item in value.items()}
+        return _received_items(value)
     return [_received(item) for item in value] if isinstance(value, list) else value
+
+
+def _received_items(items: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by their names; what is called a mask may be the config of one: {"type": "window", "window": 4}."""
+    received = {key: _received(value) for key, value in items.items()}
+    if isinstance(received.get("mask"), dict):
+        received["mask"] = AttentionMask.from_config(received["mask"])
+    return received
 
 
 def _sent(value: Any) -> Any:
@@ -119,6 +128,8 @@ def _sent(value: Any) -> Any:
         }
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, AttentionMask):
+        return value.to_config()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _sent(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):

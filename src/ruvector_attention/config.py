@@ -53,7 +53,7 @@ class AttentionConfig:
             value = getattr(self, field.name)
             if value is None and optional:
                 continue
-            checked = _checked(field.name, value, kind, setting)
+            checked = checked_setting(field.name, value, kind, setting)
             object.__setattr__(self, field.name, checked)  # frozen: only here, before anyone sees it
 
     def to_dict(self) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _annotation(config: type, name: str, hint: Any) -> tuple[type, bool, Setting
     return kinds[0], NoneType in get_args(hint), setting
 
 
-def _checked(name: str, value: Any, kind: type, setting: Setting) -> Any:
+def checked_setting(name: str, value: Any, kind: type, setting: Setting) -> Any:
     """The value as exactly ``kind``, inside its range."""
     value = _converted(name, value, kind)
     rules = (

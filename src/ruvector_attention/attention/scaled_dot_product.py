@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from .. import engine
+from ..addends import ScoreShape, prepare_bias, prepare_mask
 from ..arrays import ArrayLike, Float32Array
 from ..base import Attention
 from ..config import AttentionConfig, Setting
 from ..gradients import addend_gradients
-from ..masks import ScoreShape, prepare_bias, prepare_mask
 from ..options import Bias, Causal, CheckFinite, Mask, Training
 from ..registry import register
 from ..specs import KEYS, QUERY, VALUES, Binding, are_plain_matrices
