@@ -33,7 +33,7 @@ PYTHON = ["src", "tests", "build_scripts"]
 C_SOURCES = ("*.c", "*.h")
 RUNTIMES = {"node": [], "chrome": ["--runner", "playwright"]}
 # these test the scripts, which no instruction set changes
-SCRIPT_TESTS = ["tests/python/test_toolchain.py", "tests/python/test_bench.py", "tests/python/test_test.py"]
+SCRIPT_TESTS = [f"tests/python/test_{name}.py" for name in ("toolchain", "bench", "test", "check_sizes")]
 COMMAND_TIMEOUT = 600.0  # seconds
 
 
@@ -118,6 +118,10 @@ def doctests() -> list[Command]:
     return pytest_run("--doctest-modules", "--pyargs", "ruvector_attention", "-p", "no:cacheprovider")
 
 
+def sizes() -> list[Command]:
+    return [Command([sys.executable, "build_scripts/check_sizes.py"], is_check=True)]
+
+
 def pyodide(version: str, runtime: str) -> list[Command]:
     wheel, distribution = build.build_pyodide_wheel(), toolchain.pyodide(version)
     options = ["--dist-dir", distribution, "--rt", runtime, *RUNTIMES[runtime]]
@@ -149,6 +153,7 @@ def stages() -> list[Stage]:
         Stage("scripts", script_tests, quick=True),
         Stage("doctest", doctests, quick=True),
         *(Stage(f"native-{name}", functools.partial(native, name), quick=name in fast) for name in names),
+        Stage("sizes", sizes),
         *(
             Stage(f"pyodide-{version}-{runtime}", functools.partial(pyodide, version, runtime))
             for version in PYODIDE_VERSIONS
