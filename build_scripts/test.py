@@ -15,6 +15,7 @@ import contextlib
 import functools
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,14 +27,15 @@ from pathlib import Path
 
 import build
 import toolchain
+import toolchain_calls
 from toolchain import PYODIDE_VERSIONS, ROOT
 
 WEB = ROOT / "web"
 PYTHON = ["src", "tests", "build_scripts"]
-C_SOURCES = ("*.c", "*.h")
+C_FOLDERS, C_SOURCES = ("wasm_kernels", "tests/native"), ("*.c", "*.h")
 RUNTIMES = {"node": [], "chrome": ["--runner", "playwright"]}
 # these test the scripts, which no instruction set changes
-SCRIPT_TESTS = ["tests/python/test_toolchain.py", "tests/python/test_bench.py", "tests/python/test_test.py"]
+SCRIPT_TESTS = [f"tests/python/test_{name}.py" for name in ("toolchain", "bench", "test", "check_sizes")]
 COMMAND_TIMEOUT = 600.0  # seconds
 
 
@@ -52,6 +54,10 @@ class Stage:
     name: str
     commands: Callable[[], list[Command]]
     quick: bool = False
+
+
+class MissingHereError(Exception):
+    """This machine lacks what the stage needs, and it cannot be fetched; the message says how to get it."""
 
 
 @dataclass
@@ -73,7 +79,7 @@ def tool(name: str) -> str:
 
 
 def c_files() -> list[Path]:
-    return sorted(path for pattern in C_SOURCES for path in (ROOT / "wasm_kernels").rglob(pattern))
+    return sorted(path for folder in C_FOLDERS for pattern in C_SOURCES for path in (ROOT / folder).rglob(pattern))
 
 
 # --- the stages
@@ -118,6 +124,38 @@ def doctests() -> list[Command]:
     return pytest_run("--doctest-modules", "--pyargs", "ruvector_attention", "-p", "no:cacheprovider")
 
 
+def calls(program: Path, runner: Sequence[str] = (), targets: str = "") -> list[Command]:
+    """The kernels without Python around them: what to expect comes from the package's NumPy bodies, in src."""
+    return pytest_run(
+        "tests/native",
+        PYTHONPATH=str(ROOT / "src"),
+        RUVECTOR_ATTENTION_BACKEND="numpy",
+        RV_CALLS=str(program),
+        RV_CALLS_RUNNER=shlex.join(runner),
+        RV_CALLS_TARGETS=targets,
+        ASAN_OPTIONS="detect_leaks=0",  # leaks are not what it is for, and looking for them fails in some containers
+    )
+
+
+def sanitize() -> list[Command]:
+    try:
+        return calls(toolchain_calls.sanitized_calls(toolchain.venv()))
+    except toolchain.ToolchainError as error:
+        raise MissingHereError(error.message) from error
+
+
+def neon() -> list[Command]:
+    try:
+        emulator = toolchain_calls.aarch64_emulator()
+    except toolchain.ToolchainError as error:
+        raise MissingHereError(error.message) from error
+    return calls(toolchain_calls.aarch64_calls(toolchain.venv()), emulator, targets="neon")
+
+
+def sizes() -> list[Command]:
+    return [Command([sys.executable, "build_scripts/check_sizes.py"], is_check=True)]
+
+
 def pyodide(version: str, runtime: str) -> list[Command]:
     wheel, distribution = build.build_pyodide_wheel(), toolchain.pyodide(version)
     options = ["--dist-dir", distribution, "--rt", runtime, *RUNTIMES[runtime]]
@@ -149,6 +187,9 @@ def stages() -> list[Stage]:
         Stage("scripts", script_tests, quick=True),
         Stage("doctest", doctests, quick=True),
         *(Stage(f"native-{name}", functools.partial(native, name), quick=name in fast) for name in names),
+        Stage("sanitize", sanitize),
+        Stage("neon", neon),
+        Stage("sizes", sizes),
         *(
             Stage(f"pyodide-{version}-{runtime}", functools.partial(pyodide, version, runtime))
             for version in PYODIDE_VERSIONS
@@ -173,6 +214,9 @@ def run_stage(stage: Stage) -> Outcome:
             total.failed += done.failed
             total.skipped += done.skipped
             total.ok = total.ok and done.ok
+    except MissingHereError as reason:
+        print(f"skipped: {reason}", flush=True)
+        total.skipped += 1
     except toolchain.ToolchainError as error:  # what the stage needs could not be set up
         print(error.message, flush=True)
         total.failed, total.ok = total.failed + 1, False
@@ -266,7 +310,8 @@ def summary(outcomes: dict[str, Outcome]) -> str:
     width = max(map(len, outcomes))
     lines = [f"{'stage':{width}}  result   passed  failed  skipped   seconds"]
     for name, outcome in outcomes.items():
-        result = "ok" if outcome.ok else "FAILED"
+        nothing = outcome.passed + outcome.failed == 0
+        result = "FAILED" if not outcome.ok else "skipped" if nothing else "ok"
         figures_ = f"{outcome.passed:6}  {outcome.failed:6}  {outcome.skipped:7}  {outcome.seconds:8.1f}"
         lines.append(f"{name:{width}}  {result:7}  {figures_}")
     passed, failed = (sum(getattr(o, name) for o in outcomes.values()) for name in ("passed", "failed"))

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from toolchain_compilers import emscripten, emscripten_version, zig
+from toolchain_compilers import emscripten, emscripten_version, llvm_tool, zig
 from toolchain_pyodide import VERSIONS as PYODIDE_VERSIONS
 from toolchain_pyodide import pyodide
 from toolchain_store import (
@@ -43,6 +43,7 @@ __all__ = [
     "emscripten",
     "emscripten_version",
     "install_native",
+    "llvm_tool",
     "node_modules",
     "package_sources",
     "pyodide",

@@ -62,6 +62,13 @@ def emscripten_version(environment: dict[str, str]) -> str:
     return _version_of(environment["EMCC"], environment) or "unknown"
 
 
+def llvm_tool(name: str, environment: dict[str, str]) -> str | None:
+    """A program of the LLVM that Emscripten runs on: Debian's in `.cache`, or the one beside an emsdk."""
+    emcc = Path(environment["EMCC"]).resolve()
+    beside = [str(folder) for folder in (emcc.parent, emcc.parent.parent / "bin")]
+    return shutil.which(name, path=os.pathsep.join([*beside, environment["PATH"]]))
+
+
 def _version_of(emcc: str, environment: dict[str, str] | None = None) -> str | None:
     try:
         answer = subprocess.run([emcc, "--version"], capture_output=True, text=True, check=False, env=environment)

@@ -81,6 +81,16 @@ def test_a_stage_that_cannot_be_set_up_fails_and_the_others_go_on() -> None:
     assert (found.ok, found.failed) == (False, 1)
 
 
+def test_a_stage_that_this_machine_cannot_run_is_skipped_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    def missing() -> list[runner.Command]:
+        raise runner.MissingHereError("no emulator: apt-get install qemu-user-static")
+
+    found = runner.run_stage(runner.Stage("neon", missing))
+    assert (found.ok, found.passed, found.failed, found.skipped) == (True, 0, 0, 1)
+    assert "skipped: no emulator: apt-get install" in capsys.readouterr().out
+    assert runner.summary({"neon": found}).splitlines()[1].split()[:2] == ["neon", "skipped"]
+
+
 def test_the_last_line_sums_everything_up() -> None:
     outcomes = {"lint": runner.Outcome(passed=8), "js": runner.Outcome(passed=2, failed=1, ok=False)}
     text = runner.summary(outcomes)

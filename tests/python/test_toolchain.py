@@ -16,6 +16,7 @@ BUILD_SCRIPTS = Path(__file__).resolve().parents[2] / "build_scripts"
 sys.path.insert(0, str(BUILD_SCRIPTS))
 
 import build  # noqa: E402
+import toolchain_calls as programs  # noqa: E402
 import toolchain_compilers as compilers  # noqa: E402
 import toolchain_pyodide as distributions  # noqa: E402
 import toolchain_store as store  # noqa: E402
@@ -221,3 +222,27 @@ def test_a_wheel_without_side_modules_is_refused(tmp_path: Path) -> None:
         archive.writestr(f"ruvector_attention/{build.MODULES[0]}", b"\x7fELF")
     with pytest.raises(store.ToolchainError, match="is no WebAssembly side module"):
         build.check_pyodide_wheel(wheel)
+
+
+def test_a_missing_emulator_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs.sys, "platform", "linux")
+    monkeypatch.setattr(programs.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(programs.shutil, "which", lambda _name: None)
+    monkeypatch.delenv("QEMU_AARCH64", raising=False)
+    with pytest.raises(store.ToolchainError, match="apt-get install qemu-user-static"):
+        programs.aarch64_emulator()
+    monkeypatch.setenv("QEMU_AARCH64", "/nowhere/qemu")
+    with pytest.raises(store.ToolchainError, match=r"QEMU_AARCH64 is '/nowhere/qemu'"):
+        programs.aarch64_emulator()
+
+
+def test_an_aarch64_machine_needs_no_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs.sys, "platform", "linux")
+    monkeypatch.setattr(programs.platform, "machine", lambda: "aarch64")
+    assert programs.aarch64_emulator() == []
+
+
+def test_a_compiler_without_sanitizers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(store.ToolchainError, match="no-such-compiler links no program with -fsanitize=address"):
+        programs.sanitized_calls(Path("python"))

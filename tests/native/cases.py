@@ -1,0 +1,171 @@
+"""What is called: every mechanism of the engine over the sizes at which vector code goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ruvector_attention import engine, kernels, sparse
+
+Array = npt.NDArray[Any]
+
+DIMS = range(1, 131)  # past two vectors of every instruction set, and past the blocks of the kernels
+TAILS = range(1, 16)
+QUERIES = (1, 2, 3, 5, 17, 33, 47, 49, 66)  # few and many, about every tile of queries
+KEYS = (1, 2, 7, 16, 31, 65, 127, 128, 129, 140)  # about the tile of keys
+BANDS = (engine.Band(3, 0), engine.Band(9, 5, 2), engine.Band(0, 0), engine.Band(70, 70, 4))
+
+CASES: dict[str, Callable[[], None]] = {}
+
+
+def case(function: Callable[[], None]) -> Callable[[], None]:
+    CASES[function.__name__] = function
+    return function
+
+
+def normal(random: np.random.Generator, *shape: int) -> Array:
+    return random.standard_normal(shape).astype(np.float32)
+
+
+def options(random: np.random.Generator, n_query: int, n_key: int) -> Iterator[dict[str, Any]]:
+    """Everything that changes which keys a query sees, one after another for ever."""
+    while True:
+        yield {}
+        yield {"mask": random.random((n_query, n_key)) < 0.6}
+        yield {"causal": True}
+        yield {"bias": normal(random, n_query, n_key)}
+        yield {"mask": random.random((1, n_key)) < 0.5, "bias": normal(random, n_query, 1)}
+        yield {"key_lengths": np.array(int(random.integers(0, n_key + 1)))}
+        yield {"band": BANDS[int(random.integers(len(BANDS)))]}
+        yield {"mask": np.zeros((n_query, n_key), bool)}
+
+
+def shapes() -> Iterator[tuple[int, int, int, int, dict[str, Any]]]:
+    """(n_query, n_key, dim, dim_value, option): every dim with other counts, then every pair of tails."""
+    for index, dim in enumerate(DIMS):
+        dim_value = 1 + 7 * dim % len(DIMS)
+        yield shape(index, QUERIES[index % len(QUERIES)], KEYS[index % len(KEYS)], dim, dim_value)
+    for index, (n_query, n_key) in enumerate(product(TAILS, TAILS)):
+        yield shape(index, n_query, n_key, 1 + index % 9, 1 + index % 7)
+    for index, n_query in enumerate(QUERIES):
+        yield shape(index, n_query, 300, 20, 40)
+
+
+def shape(index: int, n_query: int, n_key: int, dim: int, dim_value: int) -> tuple[int, int, int, int, dict[str, Any]]:
+    every = options(np.random.default_rng(index), n_query, n_key)
+    for _ in range(index % 8):
+        next(every)
+    return n_query, n_key, dim, dim_value, next(every)
+
+
+@case
+def attention() -> None:
+    for n_query, n_key, dim, dim_value, option in shapes():
+        random = np.random.default_rng(dim)
+        query, keys, values = (normal(random, *s) for s in ((n_query, dim), (n_key, dim), (n_key, dim_value)))
+        engine.attend(query, keys, values, scale=dim**-0.5, return_lse=n_key % 2 == 0, **option)
+
+
+@case
+def attention_weights() -> None:
+    for n_query, n_key, dim, _, option in shapes():
+        random = np.random.default_rng(dim)
+        query, keys = normal(random, n_query, dim), normal(random, n_key, dim)
+        engine.weights(query, keys, scale=dim**-0.5, **option)
+
+
+@case
+def attention_backward() -> None:
+    for n_query, n_key, dim, dim_value, option in shapes():
+        random = np.random.default_rng(dim)
+        query, keys, values, grad = (
+            normal(random, *s) for s in ((n_query, dim), (n_key, dim), (n_key, dim_value), (n_query, dim_value))
+        )
+        settings = {"scale": dim**-0.5, **option}
+        out, lse = engine.attend(query, keys, values, return_lse=True, **settings)
+        engine.attend_backward(query, keys, values, out, lse, grad, **settings)
+
+
+@case
+def heads_and_batches() -> None:
+    """Strides: heads in the channels, keys shared by heads and by the batch, masks and biases of fewer axes."""
+    for index, (heads, group, n_query) in enumerate(product((1, 2, 3), (1, 2), (1, 5, 50, 200))):
+        random = np.random.default_rng(index)
+        dim, dim_value, n_key = 3 + 5 * index % 29, 2 + 3 * index % 31, 40 + index
+        query, grad = (
+            normal(random, 2, n_query, heads * group * dim),
+            normal(random, 2, n_query, heads * group * dim_value),
+        )
+        batch = (2,) if index % 3 else ()
+        keys, values = normal(random, *batch, n_key, heads * dim), normal(random, *batch, n_key, heads * dim_value)
+        masks: list[dict[str, Any]] = [
+            {},
+            {"mask": random.random((2, heads * group, n_query, n_key)) < 0.7},
+            {"bias": normal(random, heads * group, n_query, n_key)},
+            {"bias": normal(random, 2, 1, n_query, n_key), "causal": True},
+            {"key_lengths": np.array([n_key, 3])},
+        ]
+        settings = {"scale": 0.4, "num_heads": heads * group, "num_kv_heads": heads, **masks[index % len(masks)]}
+        out, lse = engine.attend(query, keys, values, return_lse=True, **settings)
+        engine.attend_backward(query, keys, values, out, lse, grad, **settings)
+        engine.weights(query, keys, **settings)
+
+
+@case
+def attention_sparse() -> None:
+    for index, dim in enumerate(DIMS):
+        random = np.random.default_rng(dim)
+        n_query, n_key, heads = 1 + index % 23, 1 + index % 150, 1 + index % 2
+        dim_value = 1 + 11 * dim % len(DIMS)
+        degrees = random.integers(0, 16, n_query)
+        degrees[0] = 130 if index % 7 == 0 else degrees[0]  # more than one tile of keys
+        indptr = np.concatenate([[0], np.cumsum(degrees)])
+        edges = sparse.Edges.checked(indptr, random.integers(0, n_key, indptr[-1]), n_query, n_key)
+        query, keys = normal(random, n_query, heads * dim), normal(random, n_key, heads * dim)
+        values, grad = normal(random, n_key, heads * dim_value), normal(random, n_query, heads * dim_value)
+        settings = {"scale": dim**-0.5, "num_heads": heads, "num_kv_heads": heads}
+        bias = normal(random, edges.indices.size) if index % 3 == 0 else None
+        out, lse = sparse.attend_sparse(query, keys, values, edges, bias=bias, return_lse=True, **settings)
+        sparse.attend_sparse_backward(query, keys, values, edges, out, lse, grad, bias=bias, **settings)
+
+
+@case
+def gemm() -> None:
+    """Products of every tail, and the transposed ones of the gradients; some past a panel."""
+    sizes = [(m, n, 1 + (m + n) % 15) for m, n in product(TAILS, TAILS)]
+    sizes += [(3, dim, 131 - dim) for dim in DIMS] + [(70, 130, 300), (200, 17, 33)]
+    for m, n, k in sizes:
+        random = np.random.default_rng(m * n)
+        x, weight, grad = normal(random, m, k), normal(random, k, n), normal(random, m, n)
+        engine.project(x, weight, normal(random, n) if m % 2 else None)
+        if m % 3 == 0:
+            engine.project_backward(x, weight, grad)
+
+
+@case
+def rows() -> None:
+    for dim in DIMS:
+        random = np.random.default_rng(dim)
+        x, grad = normal(random, 1 + dim % 5, dim), normal(random, 1 + dim % 5, dim)
+        x[-1] = 0.0 if dim % 4 == 0 else x[-1]
+        engine.normalize_rows(x, dim)
+        engine.normalize_rows_backward(x, grad, dim)
+
+
+@case
+def not_finite() -> None:
+    """A status instead of an output: a NaN or infinity at every place of a vector, and in every array."""
+    for count, bad in product(range(1, 70, 3), (np.nan, np.inf, -np.inf)):
+        x = np.ones(count, np.float32)
+        kernels.active.all_finite(x, count)
+        x[count * 5 // 7] = bad
+        kernels.active.all_finite(x, count)
+    for n_query, name in product((1, 3, 60), ("query", "keys", "values")):
+        arrays: dict[str, Any] = {"query": np.ones((n_query, 6), np.float32)}
+        arrays |= {other: np.ones((20, 6), np.float32) for other in ("keys", "values")}
+        arrays[name][-1, -1] = np.nan
+        engine.attend(**arrays, scale=1.0, check_finite=False)

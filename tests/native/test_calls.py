@@ -1,0 +1,102 @@
+"""Every kernel on every instruction set that the program of calls.c has, without Python around it.
+
+test.py builds that program with sanitizers (stage `sanitize`) and for aarch64 (stage `neon`), and sets $RV_CALLS.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from calls import Call, Program, recording
+from cases import CASES
+
+if "RV_CALLS" not in os.environ:
+    pytest.skip("needs $RV_CALLS: `python3 build_scripts/test.py --only sanitize` sets it", allow_module_level=True)
+
+Float32Array = npt.NDArray[np.float32]
+
+PROGRAM = Program()
+KERNELS = PROGRAM.kernels()
+TARGETS = PROGRAM.targets()
+TOLERANCE = 2e-6  # of 1 + the largest output
+GRADIENT_TOLERANCE = 5e-6  # of 1 + the largest gradient of the call: float32 sums of a few hundred products
+UNCOMPARED = {"peak"}  # multiply-adds as fast as possible: how many, and what they give, is each backend's own
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, list[Call]]:
+    found = {}
+    for name, case in CASES.items():
+        with recording({k: v for k, v in KERNELS.items() if k not in UNCOMPARED}) as calls:
+            case()
+        found[name] = calls
+    return found
+
+
+def worst(call: Call, outputs: dict[str, Float32Array]) -> float:
+    """The largest error of a call as a share of its tolerance; infinite where something is wrong altogether."""
+    adds = call.kernel.adds
+    before = dict(zip((b.name for b in call.kernel.arguments), call.buffers, strict=True))
+    errors, sizes = [0.0], [0.0]
+    for name, actual in outputs.items():
+        held = before[name]
+        assert held is not None
+        start, expected = held[: actual.size], call.outputs[name][: actual.size]
+        untouched, finite = expected == start, np.isfinite(expected)
+        if not np.array_equal(actual[~finite], expected[~finite]) or not np.isfinite(actual[finite]).all():
+            return np.inf
+        if not adds and not np.array_equal(actual[untouched], start[untouched]):
+            return np.inf
+        given = expected.astype(np.float64) - (start if adds else 0.0)  # by the kernel: -inf for an empty row's lse
+        errors.append(float(np.abs(actual[finite].astype(np.float64) - expected[finite]).max(initial=0.0)))
+        sizes.append(float(np.abs(given[finite & ~untouched]).max(initial=0.0)))
+    if adds:  # one size for all gradients: each alone may be a sum that is 0
+        return max(errors) / (GRADIENT_TOLERANCE * (1.0 + max(sizes)))
+    return max(error / (TOLERANCE * (1.0 + size)) for error, size in zip(errors, sizes, strict=True))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_call_gives_what_numpy_gives(
+    target: str, case: str, recorded: dict[str, list[Call]], tmp_path: Path
+) -> None:
+    calls = recorded[case]
+    results = PROGRAM.run(target, calls, tmp_path)
+    wrong = [
+        f"{call}: status {status}, expected {call.status}"
+        for call, (status, _) in zip(calls, results, strict=True)
+        if status != call.status
+    ]
+    for call, (status, outputs) in zip(calls, results, strict=True):
+        if status == 0 and (share := worst(call, outputs)) > 1.0:
+            wrong.append(f"{call}: {share:.3g} of the tolerance")
+    assert not wrong, f"{len(wrong)} of {len(calls)} calls:\n" + "\n".join(wrong[:20])
+
+
+def test_every_kernel_is_called(recorded: dict[str, list[Call]]) -> None:
+    called = {call.kernel.name for calls in recorded.values() for call in calls}
+    assert set(KERNELS) - UNCOMPARED - called == set(), "add what calls it to cases.py"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_multiply_adds_are_counted(target: str, tmp_path: Path) -> None:
+    call = Call(KERNELS["peak"], [np.array([0.5, 1.0], np.float32)], (60,), 0, {})
+    [(status, outputs)] = PROGRAM.run(target, [call], tmp_path)
+    total, lanes = outputs["out"]
+    assert status == 0
+    assert lanes >= 1
+    assert total == 2 * lanes  # x -> x / 2 + 1 ends at 2 from everywhere, in every lane
+
+
+def test_a_wrong_result_would_be_seen(recorded: dict[str, list[Call]]) -> None:
+    call = recorded["attention"][0]
+    wrong = {name: array.copy() for name, array in call.outputs.items()}
+    assert worst(call, wrong) == 0.0
+    wrong["out"][0] += 1e-4
+    assert worst(call, wrong) > 1.0
+    wrong["out"][0] = np.nan
+    assert worst(call, wrong) == np.inf
