@@ -9,6 +9,7 @@
 #define RV_QUERY_BLOCK 192 /* queries of one task: a multiple of every tile of queries */
 #define RV_MAX_QUERIES 64  /* bound on a tile of queries */
 #define RV_KEY_TILE 128    /* keys of a tile */
+#define RV_SELECT_ROWS 16  /* queries whose scores are held at once to select the highest */
 #define RV_GEMM_K 256      /* depth of a packed panel */
 #define RV_MAX_PANEL 64    /* bound on its width */
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import kernels
-from .errors import NumericalInstabilityError
+from . import kernels, selected
+from .finite import raise_non_finite
 from .problem import Gradients, Problem
 from .products import (
     FLOAT32,
@@ -23,7 +23,7 @@ from .products import (
     project,
     project_backward,
 )
-from .scoring import CAUSAL, EVERYWHERE, UNLIMITED, Band, Dropout, Scoring, Space, Times
+from .scoring import CAUSAL, EVERYWHERE, UNLIMITED, Band, Dropout, Edges, Scoring, Space, Times
 
 __all__ = [
     "CAUSAL",
@@ -33,6 +33,7 @@ __all__ = [
     "UNLIMITED",
     "Band",
     "Dropout",
+    "Edges",
     "Gradients",
     "Scoring",
     "Space",
@@ -76,8 +77,8 @@ def attend(
     Heads are groups of channels and are read where they lie. ``mask`` is bool (True = may attend) or float (added),
     broadcastable to (..., n_query, n_key), or with one more axis for the heads. A row without keys gives zeros.
     ``options`` are ``Scoring``'s: ``band`` (takes the place of ``causal``) and ``tiles``, outside of which nothing is
-    computed; ``bias``; ``key_lengths`` (leading shape), keys behind which are never read; ``spaces``, ``times``,
-    ``dropout``; ``num_heads``, ``num_kv_heads``.
+    computed; ``edges``, lists of keys; ``top_k``, the keys that count; ``bias``; ``key_lengths`` (leading shape), keys
+    behind which are never read; ``spaces``, ``times``, ``dropout``; ``num_heads``, ``num_kv_heads``.
     ``out`` takes the output: C-contiguous float32 of its shape, apart from the inputs.
 
     Raises NumericalInstabilityError that names the array and its first bad index.
@@ -101,7 +102,9 @@ def attend(
                 if status and check_finite:
                     raise_non_finite(query=query, keys=keys, values=values)
                 return out
-    scoring = Scoring.of(scale, causal=causal, mask=mask, normalize=normalize, **options)
+    scoring = Scoring.of(scale, causal=causal, mask=mask, normalize=normalize, **options).fitted(keys.shape[-2])
+    if scoring.is_selective:
+        return selected.attend(query, keys, values, scoring, check_finite, return_lse, out, max_threads)
     problem = Problem(query, keys, values, scoring, check_finite)
     if out is None:
         out = np.empty((*problem.lead, problem.n_query, scoring.num_heads * problem.dim_value), FLOAT32)
@@ -128,7 +131,9 @@ def attend_backward(
 
     The weights are recomputed tile by tile from the log-sum-exp. The gradient of a float mask comes as ``bias``'s.
     """
-    scoring = Scoring.of(scale, **options)
+    scoring = Scoring.of(scale, **options).fitted(keys.shape[-2])
+    if scoring.is_selective:
+        return selected.attend_backward(query, keys, values, out, lse, grad_out, scoring)
     problem = Problem(query, keys, values, scoring, False)
     grads = problem.backward(contiguous(out), contiguous(lse), contiguous(grad_out), max_threads)
     if not scoring.normalize:
@@ -151,7 +156,9 @@ def weights(
 ) -> Float32Array:
     """softmax(scale * q kT + bias), arguments as in ``attend``: (..., n_query, n_key), with several heads
     (..., heads, n_query, n_key)."""
-    scoring = Scoring.of(scale, mask=mask, **options)
+    scoring = Scoring.of(scale, mask=mask, **options).fitted(keys.shape[-2])
+    if scoring.is_selective:
+        scoring = selected.as_mask(query, keys, scoring, check_finite)
     problem = Problem(query, keys, None, scoring, check_finite)
     heads = (scoring.num_heads,) if scoring.num_heads > 1 else ()
     out = np.empty((*problem.lead, *heads, problem.n_query, problem.n_key), FLOAT32)
@@ -159,17 +166,3 @@ def weights(
     if status and check_finite:
         raise_non_finite(query=query, keys=keys, mask=mask, bias=options.get("bias"))
     return out
-
-
-def raise_non_finite(**arrays: Array | None) -> None:
-    """Raise the error for the first of the arrays that holds NaN or infinity."""
-    for name, array in arrays.items():
-        if array is None or array.dtype == np.bool_:
-            continue
-        bad = np.isnan(array) if name in ("mask", "bias") else ~np.isfinite(array)
-        if bad.any():
-            index = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise NumericalInstabilityError(f"{name} holds {array[index]} at index {index}; expected finite numbers")
-    raise NumericalInstabilityError(
-        f"the result overflows float32 although {', '.join(arrays)} are finite; expected inputs of smaller magnitude"
-    )

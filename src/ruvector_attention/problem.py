@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import kernels, threads
+from .finite import raise_non_finite
 from .layout import Axes, leading_strides, size_of, walk
 from .products import FLOAT32, QUERY_BLOCK, contiguous, normalize_rows
 from .scoring import KINDS, Scoring
@@ -56,10 +57,8 @@ class _Part(NamedTuple):
 class Problem:
     """The arrays of one call, checked by nobody but the binding; ``values`` is None for the weights alone."""
 
-    def __init__(
-        self, query: Array, keys: Array, values: Array | None, scoring: Scoring, check_finite: bool
-    ) -> None:
-        self.scoring = scoring
+    def __init__(self, query: Array, keys: Array, values: Array | None, scoring: Scoring, check_finite: bool) -> None:
+        self.scoring, self.check_finite = scoring, check_finite
         self.heads, self.kv_heads = scoring.num_heads, scoring.num_kv_heads
         self.n_query, self.n_key = query.shape[-2], keys.shape[-2]
         self.dim = query.shape[-1] // self.heads
@@ -201,13 +200,14 @@ class Problem:
             return kernels.NON_FINITE
         status = 0
         for part in self._parts(_Operand(out, 2, self.dim_value), _Operand(lse, 2, self.n_query)):
-            before, outputs, arrays = self._shared(part), self._outputs(part), part.buffers[:5]
-            if self.scoring.is_plain:
-                kernel, more, numbers = kernels.active.attention, (), (self.scoring.scale,)
-            else:
+            before, outputs = self._shared(part), self._outputs(part)
+            kernel = kernels.active.attention
+            more: tuple[Array | None, ...] = ()
+            numbers: tuple[float, ...] = (self.scoring.scale,)
+            if not self.scoring.is_plain:
                 kernel, more = kernels.active.attention_scored, self._score_buffers(part)
                 numbers = self._score_numbers(part)
-            buffers = (*arrays, *more, *part.buffers[9:])
+            buffers = (*part.buffers[:5], *more, *part.buffers[9:])
 
             def call(
                 start: int, stop: int, *, kernel: Any = kernel, buffers: Any = buffers, before: Any = before,
@@ -235,6 +235,26 @@ class Problem:
             status |= self._run(part, call, max_threads)
         return status
 
+    def select(self, top_k: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Of a problem without leading axes: the keys with the highest scores, (heads, n_query, top_k), -1 behind
+        their counts, (heads, n_query)."""
+        (part,) = self._parts()
+        top_k = min(top_k, self.n_key)
+        indices = np.empty((self.heads, self.n_query, top_k), np.int64)
+        counts = np.empty((self.heads, self.n_query), np.int64)
+        numbers = self._score_numbers(part)
+        ints, floats = numbers[:-4], numbers[-4:]
+        before, buffers = self._shared(part), (*part.buffers[:5], *self._score_buffers(part), indices, counts)
+
+        def call(start: int, stop: int) -> int:
+            return int(kernels.active.attention_top_k(*buffers, *before, start, stop, *ints, top_k, *floats))
+
+        if self._run(part, call, None) and self.check_finite:
+            raise_non_finite(
+                query=self.query.array, keys=self.keys.array, mask=self.scoring.mask, bias=self.scoring.bias
+            )
+        return indices, counts
+
     def backward(self, out: Array, lse: Array, grad_out: Array, max_threads: int | None) -> Gradients:
         inputs = (self.query, self.keys, self.values, self.bias, *self.aux)
         grads = [None if o.array is None else np.zeros(o.array.shape, FLOAT32) for o in inputs]
@@ -253,9 +273,7 @@ class Problem:
             after = (*self._outputs(part), *self._score_numbers(part))
             buffers = (*part.buffers[:5], *self._score_buffers(part), *part.buffers[9:], scalars)
 
-            def call(
-                start: int, stop: int, *, buffers: Any = buffers, before: Any = before, after: Any = after
-            ) -> int:
+            def call(start: int, stop: int, *, buffers: Any = buffers, before: Any = before, after: Any = after) -> int:
                 return int(kernels.active.attention_backward(*buffers, *before, start, stop, *after))
 
             sums = any(
@@ -274,7 +292,8 @@ class Problem:
         for x, grad, of_aux in ((self.query.array, query, aux[0]), (self.keys.array, keys, aux[1])):
             if of_aux is not None:
                 self._backward_aux(x, of_aux, grad, of_spaces)
-        return Gradients(query, keys, values, bias, of_spaces if count else None, total[-2:] if self.scoring.times else None)
+        of_times = total[-2:] if self.scoring.times else None
+        return Gradients(query, keys, values, bias, of_spaces if count else None, of_times)
 
     def _backward_aux(self, x: Any, grad_aux: Array, grad: Array, of_spaces: Array) -> None:
         """On from what distances need of every row, to the rows and the curvatures."""

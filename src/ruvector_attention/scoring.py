@@ -9,7 +9,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from .errors import OutOfBoundsError
+from .products import contiguous
 from .reference.geometry import DOT, EUCLIDEAN, LORENTZ, POINCARE, SPHERICAL
+from .tiles import Tiles
 
 Array = npt.NDArray[Any]
 
@@ -29,11 +32,31 @@ class Band(NamedTuple):
 EVERYWHERE, CAUSAL = Band(UNLIMITED, UNLIMITED), Band(UNLIMITED, 0)
 
 
+class Edges(NamedTuple):
+    """CSR rows, checked: a list of keys for every query. Where indptr is (heads, n_query + 1), each head has its own,
+    all of them in one ``indices``."""
+
+    indptr: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int64]
+
+    @classmethod
+    def checked(cls, indptr: npt.ArrayLike, indices: npt.ArrayLike, n_query: int, n_key: int) -> Edges:
+        """Raises OutOfBoundsError for lists that do not fit n_query queries and n_key keys."""
+        rows, columns = contiguous(np.asarray(indptr), np.int64), contiguous(np.asarray(indices), np.int64)
+        if rows.shape != (n_query + 1,) or rows[0] != 0 or rows[-1] != columns.size or (np.diff(rows) < 0).any():
+            raise OutOfBoundsError(
+                f"indptr is of shape {rows.shape}; expected ({n_query + 1},), rising from 0 to {columns.size}"
+            )
+        if columns.size and not 0 <= columns.min() <= columns.max() < n_key:
+            raise OutOfBoundsError(f"indices run from {columns.min()} to {columns.max()}; expected 0 to {n_key - 1}")
+        return cls(rows, columns.reshape(-1))
+
+
 class Space(NamedTuple):
     """A segment of a head's channels as points of a space: score += weight * f.
 
-    ``kind``: ``dot`` (f = <q, k>), or f = -distance^power in the ``euclidean`` space, the ``poincare`` ball of curvature
-    -c, the hyperboloid (``lorentz``: channels are the spatial coordinates), the sphere of radius 1 / sqrt(c)
+    ``kind``: ``dot`` (f = <q, k>), or f = -distance^power in the ``euclidean`` space, the ``poincare`` ball of
+    curvature -c, the hyperboloid (``lorentz``: channels are the spatial coordinates), the sphere of radius 1 / sqrt(c)
     (``spherical``: rows of that length). ``curvature`` is c > 0.
     """
 
@@ -67,7 +90,9 @@ class Scoring:
 
     scale: float
     band: Band = EVERYWHERE
-    tiles: Any = None  # tiles.Tiles, in place of a band
+    tiles: Tiles | None = None  # in place of a band
+    edges: Edges | None = None  # in place of both
+    top_k: int | None = None  # only the k highest scores of a query count
     mask: Array | None = None
     bias: Array | None = None
     key_lengths: Array | None = None
@@ -80,7 +105,13 @@ class Scoring:
 
     @classmethod
     def of(
-        cls, scale: float, *, causal: bool = False, band: Band | None = None, spaces: Sequence[Space] = (), **options: Any
+        cls,
+        scale: float,
+        *,
+        causal: bool = False,
+        band: Band | None = None,
+        spaces: Sequence[Space] = (),
+        **options: Any,
     ) -> Self:
         """``band`` takes the place of ``causal``; a float mask becomes a bias."""
         made = cls(scale, band or (CAUSAL if causal else EVERYWHERE), spaces=tuple(spaces), **options)
@@ -88,7 +119,18 @@ class Scoring:
             return made
         return replace(made, mask=None, bias=made.mask if made.bias is None else made.bias + made.mask)
 
+    def fitted(self, n_key: int) -> Self:
+        """Lists of keys as tiles where only the tile kernel has what else is asked for."""
+        if self.edges is None or self.top_k is not None or not (self.spaces or self.times or self.dropout):
+            return self
+        return replace(self, edges=None, tiles=Tiles.from_edges(self.edges.indptr, self.edges.indices, n_key))
+
     @property
     def is_plain(self) -> bool:
         """Whether the everyday kernel will do."""
         return self.tiles is None and not self.spaces and self.times is None and self.dropout is None
+
+    @property
+    def is_selective(self) -> bool:
+        """Whether each query attends to a list of keys of its own."""
+        return self.edges is not None or self.top_k is not None

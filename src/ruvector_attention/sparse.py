@@ -13,31 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from . import kernels, threads
-from .engine import FLOAT32, QUERY_BLOCK, Gradients, contiguous, raise_non_finite
-from .errors import OutOfBoundsError
+from .finite import raise_non_finite
 from .layout import Axes, leading_strides, size_of, walk
+from .problem import Gradients
+from .products import FLOAT32, QUERY_BLOCK, contiguous
+from .scoring import Edges
+
+__all__ = ["Edges", "attend_sparse", "attend_sparse_backward"]
 
 Float32Array = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
-
-
-class Edges(NamedTuple):
-    """CSR rows, checked: a list of keys for every query."""
-
-    indptr: npt.NDArray[np.int64]
-    indices: npt.NDArray[np.int64]
-
-    @classmethod
-    def checked(cls, indptr: npt.ArrayLike, indices: npt.ArrayLike, n_query: int, n_key: int) -> Edges:
-        """Raises OutOfBoundsError for lists that do not fit n_query queries and n_key keys."""
-        rows, columns = contiguous(np.asarray(indptr), np.int64), contiguous(np.asarray(indices), np.int64)
-        if rows.shape != (n_query + 1,) or rows[0] != 0 or rows[-1] != columns.size or (np.diff(rows) < 0).any():
-            raise OutOfBoundsError(
-                f"indptr is of shape {rows.shape}; expected ({n_query + 1},), rising from 0 to {columns.size}"
-            )
-        if columns.size and not 0 <= columns.min() <= columns.max() < n_key:
-            raise OutOfBoundsError(f"indices run from {columns.min()} to {columns.max()}; expected 0 to {n_key - 1}")
-        return cls(rows, columns.reshape(-1))
 
 
 def attend_sparse(
@@ -131,5 +116,6 @@ class _Problem:
             numbers += [self.edges.indices.size, self.dim, self.dim_value]
             for step, width, row in zip(axes.strides, widths, (*rows, self.heads * self.dim_value), strict=False):
                 numbers += [step[0], width, row]
+            numbers += [0, self.edges.indptr.shape[-1] if self.edges.indptr.ndim > 1 else 0]
             buffers: list[Array | None] = [*starts[:3], self.edges.indptr, self.edges.indices, self.bias, *starts[3:]]
             yield _Part(buffers, tuple(numbers))

@@ -1,4 +1,4 @@
-"""What scores can be made of beside dot products: distances in spaces, times, dropout. Against float64, on every backend.
+"""What scores can be made of beside dot products: distances in spaces, times, dropout. Against float64.
 
 The expected values come from definitions written here: arcosh and arccos forms, where the kernels use log1p and asin.
 """
@@ -192,7 +192,7 @@ def test_gradients_of_distances(kind: str, power: int) -> None:
 
 
 def test_gradients_of_a_mixture_with_many_queries() -> None:
-    """Tiles of whole lanes, several tiles of keys: against the same formula by torch-free differences of a few entries."""
+    """Tiles of whole lanes, several tiles of keys: against float64 differences of a few entries."""
     spaces = [Space("dot", 0, 6, 0.4), Space("poincare", 6, 13, 0.8, 1.5)]
     q = np.concatenate([normal(100, 6, seed=1), in_ball(100, 7, c=1.5, seed=1)], axis=-1)
     k = np.concatenate([normal(150, 6, seed=2), in_ball(150, 7, c=1.5, seed=2)], axis=-1)

@@ -181,24 +181,29 @@ static void weigh_panel(const rv_head *head, int64_t query, int64_t rows, int64_
   }
 }
 
-/* out (n_query, n_key) of one head. */
-static int32_t weigh(const rv_head *head, int64_t first, int64_t last, int64_t n_key, float *out, float *scratch) {
+/* Scores of queries first .. last against all keys of the head, rows of `out` n_key apart; defects by query. */
+static void score_rows(const rv_head *head, int64_t first, int64_t last, int64_t n_key, float *out, float *defect,
+                       float *scratch) {
   float *keys_t = scratch, *tile = keys_t + RV_LANES * head->dim, *extra = tile + RV_LANES * RV_MR;
-  const int64_t n = last - first;
-  float defect[RV_QUERY_BLOCK], bad = 0;
   rv_lanes lanes;
-  memset(defect, 0, sizeof defect);
   for (int64_t j = 0, keys; j < head->n_key; j += keys) {
     keys = rv_min_int(RV_LANES, (j < head->globals && head->globals < head->n_key ? head->globals : head->n_key) - j);
     pack_transposed(keys, head->dim, head->keys + j * head->key_row, head->key_row, keys_t);
     lane_aux(&lanes, head, head->key_aux, head->key_aux_row, j, keys);
-    for (int64_t i = 0; i < n; i += RV_MR) {
-      const int rows = rv_min_int(RV_MR, n - i);
-      weigh_panel(head, first + i, rows, j, keys, keys_t, &lanes, tile, extra, defect + i);
+    for (int64_t i = first; i < last; i += RV_MR) {
+      const int rows = rv_min_int(RV_MR, last - i);
+      weigh_panel(head, i, rows, j, keys, keys_t, &lanes, tile, extra, defect + (i - first));
       for (int64_t r = 0; r < rows; r++)
-        memcpy(out + (first + i + r) * n_key + j, tile + r * RV_LANES, sizeof(float) * (size_t)keys);
+        memcpy(out + (i - first + r) * n_key + j, tile + r * RV_LANES, sizeof(float) * (size_t)keys);
     }
   }
+}
+
+/* out (n_query, n_key) of one head. */
+static int32_t weigh(const rv_head *head, int64_t first, int64_t last, int64_t n_key, float *out, float *scratch) {
+  float defect[RV_QUERY_BLOCK], bad = 0;
+  memset(defect, 0, sizeof defect);
+  score_rows(head, first, last, n_key, out + first * n_key, defect, scratch);
   for (int64_t i = first; i < last; i++) {
     softmax_row(out + i * n_key, head->n_key, defect[i - first]);
     bad += defect[i - first];
@@ -221,4 +226,76 @@ static int32_t rv_attention_weights(const rv_attention_weights_args *args) {
                     args->out + item * args->n_query * args->n_key, args->scratch);
   }
   return status;
+}
+
+/* ---- the highest scores ---- */
+
+/* The k-th highest of x (n), 1 <= k <= n, by Hoare's selection; x is left in another order. */
+static float kth_highest(float *x, int64_t n, int64_t k) {
+  int64_t low = 0, high = n - 1;
+  while (low < high) {
+    const float pivot = x[low + (high - low) / 2];
+    int64_t i = low, j = high;
+    while (i <= j) {
+      while (x[i] > pivot) i++;
+      while (x[j] < pivot) j--;
+      if (i > j) break;
+      const float held = x[i];
+      x[i++] = x[j];
+      x[j--] = held;
+    }
+    if (k - 1 <= j)
+      high = j;
+    else if (k - 1 >= i)
+      low = i;
+    else
+      break;
+  }
+  return x[k - 1];
+}
+
+/* Indices of the k highest of a row that are above -inf, ascending; answers how many there are. */
+static int64_t select_row(const float *row, float *room, int64_t n, int64_t k, int64_t *indices) {
+  const float nothing = -__builtin_inff();
+  int64_t seen = 0, taken = 0;
+  for (int64_t j = 0; j < n; j++)
+    if (row[j] > nothing) room[seen++] = row[j];
+  float least = nothing;
+  int64_t equals = 0; /* how many of those that equal the least are taken */
+  if (seen > k) {
+    least = kth_highest(room, seen, k);
+    equals = k;
+    for (int64_t j = 0; j < n; j++) equals -= row[j] > least;
+  }
+  for (int64_t j = 0; j < n; j++)
+    if (row[j] > least || (row[j] == least && equals-- > 0)) indices[taken++] = j;
+  for (int64_t j = taken; j < k; j++) indices[j] = -1;
+  return taken;
+}
+
+static int32_t rv_attention_top_k(const rv_attention_top_k_args *args) {
+  if (!RV_HEADS_AGREE(args) || !RV_SCORES_AGREE(args)) return RV_BAD_ARGUMENT;
+  const int64_t blocks = (args->n_query + RV_QUERY_BLOCK - 1) / RV_QUERY_BLOCK;
+  if (args->stop > args->batch * args->heads * blocks) return RV_BAD_ARGUMENT;
+  float *rows = args->scratch, *room = rows + RV_SELECT_ROWS * args->n_key, *scratch = room + args->n_key;
+  float bad = 0;
+  for (int64_t task = args->start; task < args->stop; task++) {
+    const int64_t item = task / blocks, b = item / args->heads, h = item % args->heads;
+    rv_head head = RV_HEAD(args, b, h);
+    RV_HEAD_SCORED(head, args, b, h);
+    const int64_t begin = task % blocks * RV_QUERY_BLOCK;
+    const int64_t end = begin + rv_min_int(RV_QUERY_BLOCK, args->n_query - begin);
+    for (int64_t first = begin; first < end; first += RV_SELECT_ROWS) {
+      const int64_t n = rv_min_int(RV_SELECT_ROWS, end - first);
+      float defect[RV_SELECT_ROWS] = {0};
+      score_rows(&head, first, first + n, args->n_key, rows, defect, scratch);
+      for (int64_t i = 0; i < n; i++) {
+        const int64_t query = item * args->n_query + first + i;
+        bad += defect[i];
+        args->counts[query] = select_row(rows + i * args->n_key, room, defect[i] == 0 ? head.n_key : 0, args->top_k,
+                                         args->indices + query * args->top_k);
+      }
+    }
+  }
+  return bad == 0 ? RV_OK : RV_NON_FINITE;
 }

@@ -16,20 +16,32 @@ typedef struct {
     .query = (args)->query + (b) * (args)->query_batch + (h) * (args)->query_head,                                   \
     .keys = (args)->keys + (b) * (args)->key_batch + (kv) * (args)->key_head,                                        \
     .values = (args)->values + (b) * (args)->value_batch + (kv) * (args)->value_head, .bias = (args)->bias,          \
-    .indptr = (args)->indptr, .indices = (args)->indices, .n_edges = (args)->n_edges, .n_key = (args)->n_key,        \
+    .indptr = (args)->indptr + (b) * (args)->indptr_batch + (h) * (args)->indptr_head, .indices = (args)->indices, .n_edges = (args)->n_edges, .n_key = (args)->n_key,        \
     .query_row = (args)->query_row, .key_row = (args)->key_row, .value_row = (args)->value_row, .dim = (args)->dim,  \
     .dim_value = (args)->dim_value, .scale = (float)((args)->scale * RV_LOG2E),                                      \
   }
 
 /* Whether the lists stay inside of their arrays. */
-static int edges_fit(const int64_t *indptr, const int64_t *indices, int64_t n_query, int64_t n_key, int64_t n_edges) {
-  if (indptr[0] != 0 || indptr[n_query] != n_edges) return 0;
+static int lists_fit(const int64_t *indptr, int64_t n_query, int64_t n_edges) {
+  if (indptr[0] < 0 || indptr[n_query] > n_edges) return 0;
   for (int64_t i = 0; i < n_query; i++)
     if (indptr[i] > indptr[i + 1]) return 0;
+  return 1;
+}
+
+static int edges_fit(const int64_t *indptr, int64_t batch, int64_t indptr_batch, int64_t heads, int64_t indptr_head,
+                     const int64_t *indices, int64_t n_query, int64_t n_key, int64_t n_edges) {
+  for (int64_t b = 0; b < (indptr_batch ? batch : 1); b++)
+    for (int64_t h = 0; h < (indptr_head ? heads : 1); h++)
+      if (!lists_fit(indptr + b * indptr_batch + h * indptr_head, n_query, n_edges)) return 0;
   for (int64_t e = 0; e < n_edges; e++)
     if (indices[e] < 0 || indices[e] >= n_key) return 0;
   return 1;
 }
+
+#define RV_EDGES_FIT(args)                                                                                           \
+  edges_fit((args)->indptr, (args)->batch, (args)->indptr_batch, (args)->heads, (args)->indptr_head, (args)->indices, \
+            (args)->n_query, (args)->n_key, (args)->n_edges)
 
 /* line[e] = <row, rows of `base` at indices[e]> for n edges; eight at a time, the last repeated. */
 RV_INLINE void gathered_dots(const float *row, const float *base, int64_t base_row, int64_t width,
@@ -85,7 +97,7 @@ static int32_t attend_edges(const rv_edges *of, int64_t query, float *out, float
 static int32_t rv_attention_sparse(const rv_attention_sparse_args *args) {
   const int64_t blocks = (args->n_query + RV_QUERY_BLOCK - 1) / RV_QUERY_BLOCK;
   if (!args->kv_heads || args->heads % args->kv_heads || args->stop > args->batch * args->heads * blocks ||
-      !edges_fit(args->indptr, args->indices, args->n_query, args->n_key, args->n_edges))
+      !RV_EDGES_FIT(args))
     return RV_BAD_ARGUMENT;
   int32_t status = RV_OK;
   for (int64_t task = args->start; task < args->stop; task++) {
@@ -103,7 +115,7 @@ static int32_t rv_attention_sparse(const rv_attention_sparse_args *args) {
 /* As attention_backward: P from the log-sum-exp, then every edge adds to the gradients of its two ends. */
 static int32_t rv_attention_sparse_backward(const rv_attention_sparse_backward_args *args) {
   if (!args->kv_heads || args->heads % args->kv_heads || args->stop > args->batch * args->kv_heads ||
-      !edges_fit(args->indptr, args->indices, args->n_query, args->n_key, args->n_edges))
+      !RV_EDGES_FIT(args))
     return RV_BAD_ARGUMENT;
   const int64_t group = args->heads / args->kv_heads, dim = args->dim, dim_value = args->dim_value;
   float *weights = args->scratch, *products = weights + RV_KEY_TILE;

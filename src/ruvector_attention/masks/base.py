@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeAlias
 import numpy as np
 
 from ..config import Setting, checked_setting
-from ..engine import Band
 from ..errors import InvalidConfigError, UnsupportedError
-from ..sparse import Edges
+from ..scoring import Band, Edges
 from ..suggest import did_you_mean
 from ..tiles import DEFAULT_ROWS, BoolArray, Int64Array, Tiles, stacked
 

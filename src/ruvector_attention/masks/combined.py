@@ -8,9 +8,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from ..engine import UNLIMITED, Band
 from ..errors import InvalidConfigError, UnsupportedError
-from ..sparse import Edges
+from ..scoring import UNLIMITED, Band, Edges
 from ..tiles import DEFAULT_ROWS, BoolArray, Int64Array, Tiles
 from .base import AttentionMask, operand
 from .pairs import edges_of, pairs_of

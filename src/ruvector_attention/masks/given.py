@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..arrays import ArrayLike, as_array
 from ..config import Setting, checked_setting
 from ..errors import DimensionMismatchError, OutOfBoundsError, UnsupportedError
-from ..sparse import Edges
+from ..scoring import Edges
 from ..tiles import DEFAULT_ROWS, MOST_ROWS, BoolArray, Int64Array, Tiles
 from .base import AttentionMask
 from .pairs import contains, edges_of, is_among, pairs_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..sparse import Edges
+from ..scoring import Edges
 from ..tiles import BoolArray, Int64Array
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..config import Setting, checked_setting
-from ..engine import CAUSAL, UNLIMITED, Band
+from ..scoring import CAUSAL, UNLIMITED, Band
 from ..tiles import BoolArray, Int64Array, Tiles
 from .base import AttentionMask
 

@@ -11,15 +11,17 @@ from . import geometry
 from ._table import NON_FINITE, OK, Array, body, strided, tasks_of
 
 # The integers and floats of kernels.def, in its order.
-SHARED = (
-    "batch heads kv_heads n_query n_key dim query_batch query_head query_row key_batch key_head key_row "
-    "mask_batch mask_head mask_row mask_col bias_batch bias_head bias_row bias_col behind ahead global_tokens start stop"
-).split()
-VALUE = "dim_value value_batch value_head value_row out_batch out_head out_row".split()
-SCORE = (
-    "tile_rows n_runs n_bits n_segments query_aux_batch query_aux_head query_aux_row key_aux_batch key_aux_head "
-    "key_aux_row query_time_batch key_time_batch seed item"
-).split()
+SHARED = [
+    *("batch", "heads", "kv_heads", "n_query", "n_key", "dim"),
+    *("query_batch", "query_head", "query_row", "key_batch", "key_head", "key_row"),
+    *("mask_batch", "mask_head", "mask_row", "mask_col", "bias_batch", "bias_head", "bias_row", "bias_col"),
+    *("behind", "ahead", "global_tokens", "start", "stop"),
+]
+VALUE = ["dim_value", "value_batch", "value_head", "value_row", "out_batch", "out_head", "out_row"]
+SCORE = [
+    *("tile_rows", "n_runs", "n_bits", "n_segments", "query_aux_batch", "query_aux_head", "query_aux_row"),
+    *("key_aux_batch", "key_aux_head", "key_aux_row", "query_time_batch", "key_time_batch", "seed", "item"),
+]
 FLOATS = ["scale", "decay", "decay_rate", "dropout"]
 GENERAL = [None] * 9  # the buffers of RV_SCORE_BUFFERS that the everyday call does without
 
@@ -56,6 +58,7 @@ def _seen(
 ) -> Array:
     """Which pairs the band, the tiles and the lengths allow, broadcast to (batch, heads, n_query, n_key)."""
     columns = np.arange(n.n_key)
+    seen: Array
     if tile_indptr is None:
         behind, ahead = (min(reach, n.n_query + n.n_key) for reach in (n.behind, n.ahead))  # NumPy may have 32 bits
         at = np.arange(n.n_query)[:, None] + (n.n_key - n.n_query)
@@ -89,7 +92,9 @@ class _Raw:
         if space.kind == geometry.DOT:
             self.raw = q @ k.swapaxes(-1, -2)
         else:
-            self.raw = sum((q[..., :, None, c] - k[..., None, :, c]) ** 2 for c in range(q.shape[-1]))
+            self.raw = np.zeros((*q.shape[:-1], k.shape[-2]))
+            for c in range(q.shape[-1]):
+                self.raw += (q[..., :, None, c] - k[..., None, :, c]) ** 2
         self.line = self.lane = np.zeros((1, 1))
         if query_aux is not None and key_aux is not None:
             of_query = strided(query_aux, (n.batch, n.heads, n.n_query, n.n_segments),
@@ -149,7 +154,8 @@ def _mixed(x: Array) -> Array:
     """lowbias32 (Wellons, 2018)."""
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
     x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
-    return x ^ (x >> np.uint32(16))
+    mixed: Array = x ^ (x >> np.uint32(16))
+    return mixed
 
 
 def _kept(n: SimpleNamespace) -> Array | float:
@@ -161,7 +167,9 @@ def _kept(n: SimpleNamespace) -> Array | float:
     of_head = _mixed(seed + (np.array(n.item & 0xFFFFFFFF, np.uint32) + heads) * np.uint32(0x9E3779B9))
     of_query = _mixed(of_head + np.arange(n.n_query, dtype=np.uint32)[:, None] * np.uint32(0x85EBCA6B))
     hashes = _mixed(of_query + np.arange(n.n_key, dtype=np.uint32) * np.uint32(0xC2B2AE35))
-    return np.where((hashes >> np.uint32(8)).astype(np.float64) < np.float32(n.dropout * 2**24), 0.0, 1 / (1 - n.dropout))
+    drop = (hashes >> np.uint32(8)).astype(np.float64) < np.float32(n.dropout * 2**24)
+    kept: Array = np.where(drop, 0.0, 1.0 / (1.0 - n.dropout))
+    return kept
 
 
 def _attend(
@@ -206,6 +214,27 @@ def attention_weights(*arguments: Any) -> int:
     for item, rows in tasks_of(n.start, n.stop, n.n_query):
         target[item // n.heads, item % n.heads, rows] = weights[item // n.heads, item % n.heads, rows]
     return OK if np.isfinite(weights).all() else NON_FINITE
+
+
+@body
+def attention_top_k(*arguments: Any) -> int:
+    """indices (batch, heads, n_query, top_k) of the highest scores, ascending, -1 behind; counts of them."""
+    n = _named([*SHARED, *SCORE, "top_k", *FLOATS], arguments[16:])
+    indices, counts = arguments[14:16]
+    scores = _scores(n, *arguments[:14])
+    if np.isnan(scores).any():
+        return NON_FINITE
+    order = np.argsort(-scores, axis=-1, kind="stable")[..., : n.top_k]
+    seen = np.take_along_axis(scores, order, axis=-1) > -np.inf
+    chosen = np.full((n.batch, n.heads, n.n_query, n.top_k), -1, np.int64)
+    chosen[..., : order.shape[-1]] = np.sort(np.where(seen, order, n.n_key), axis=-1)
+    chosen[chosen == n.n_key] = -1
+    for item, rows in tasks_of(n.start, n.stop, n.n_query):
+        b, h = divmod(item, n.heads)
+        at = slice(item * n.n_query + rows.start, item * n.n_query + rows.stop)
+        indices.reshape(-1)[: chosen.size].reshape(-1, n.top_k)[at] = chosen[b, h, rows]
+        counts.reshape(-1)[at] = seen[b, h, rows].sum(axis=-1)
+    return OK
 
 
 @body

@@ -35,7 +35,8 @@ def aux(space: Space, square: Array) -> Array:
     if space.kind == POINCARE:
         return 1.0 / np.maximum(1.0 - space.c * square, 1e-12)
     if space.kind == LORENTZ:
-        return np.sqrt(1.0 / space.c + square)
+        times: Array = np.sqrt(1.0 / space.c + square)
+        return times
     return np.zeros_like(square)
 
 
@@ -53,17 +54,20 @@ def _hyperbolic(space: Space, square: Array, a: Array, b: Array) -> Array:
     """t, with d = log1p(t + sqrt(t (t + 2))) / sqrt(c)."""
     if space.kind == POINCARE:
         return 2.0 * space.c * square * a * b
-    return 0.5 * space.c * np.maximum(square - (a - b) ** 2, 0.0)
+    inside: Array = np.maximum(square - (a - b) ** 2, 0.0)
+    return 0.5 * space.c * inside
 
 
 def _distance(space: Space, square: Array, a: Array, b: Array) -> Array:
     root = np.sqrt(space.c)
     if space.kind == EUCLIDEAN:
-        return np.sqrt(square)
-    if space.kind == SPHERICAL:
-        return 2.0 * np.arcsin(np.minimum(0.5 * root * np.sqrt(square), 1.0)) / root
-    t = _hyperbolic(space, square, a, b)
-    return np.log1p(t + np.sqrt(t * (t + 2.0))) / root
+        distance: Array = np.sqrt(square)
+    elif space.kind == SPHERICAL:
+        distance = 2.0 * np.arcsin(np.minimum(0.5 * root * np.sqrt(square), 1.0)) / root
+    else:
+        t = _hyperbolic(space, square, a, b)
+        distance = np.log1p(t + np.sqrt(t * (t + 2.0))) / root
+    return distance
 
 
 def scores(space: Space, raw: Array, a: Array, b: Array) -> Array:

@@ -2,34 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ._table import NON_FINITE, OK, Array, body, strided, tasks_of
 
+NAMES = [
+    *("batch", "heads", "kv_heads", "n_query", "n_key", "n_edges", "dim", "dim_value"),
+    *("query_batch", "query_head", "query_row", "key_batch", "key_head", "key_row"),
+    *("value_batch", "value_head", "value_row", "out_batch", "out_head", "out_row"),
+    *("indptr_batch", "indptr_head", "start", "stop", "scale"),
+]
 
-def _edge_softmax(
-    query: Array, keys: Array, values: Array, indptr: Array, indices: Array, bias: Array | None,
-    batch: int, heads: int, kv_heads: int, n_query: int, n_key: int, n_edges: int, dim: int, dim_value: int,
-    query_batch: int, query_head: int, query_row: int, key_batch: int, key_head: int, key_row: int,
-    value_batch: int, value_head: int, value_row: int, *, scale: float,
-) -> tuple[Array, ...]:  # fmt: skip
-    """Of every edge: its query row, and (batch, heads, n_edges, ...) of query, key, value, weight; lse."""
-    rows = np.repeat(np.arange(n_query), np.diff(indptr))
-    group = heads // kv_heads
-    q = strided(query, (batch, heads, n_query, dim), (query_batch, query_head, query_row, 1)).astype(np.float64)
-    k = strided(keys, (batch, kv_heads, n_key, dim), (key_batch, key_head, key_row, 1)).astype(np.float64)
-    v = strided(values, (batch, kv_heads, n_key, dim_value), (value_batch, value_head, value_row, 1)).astype(np.float64)
-    q, k, v = q[:, :, rows], np.repeat(k, group, axis=1)[:, :, indices], np.repeat(v, group, axis=1)[:, :, indices]
-    scores = scale * (q * k).sum(axis=-1) + (0.0 if bias is None else bias)
-    top = np.full((batch, heads, n_query), -np.inf)
-    np.maximum.at(np.moveaxis(top, 2, 0), rows, np.moveaxis(scores, 2, 0))
-    weights = np.exp(scores - top[:, :, rows])
-    total = np.zeros(top.shape)
-    np.add.at(np.moveaxis(total, 2, 0), rows, np.moveaxis(weights, 2, 0))
+
+def _named(numbers: tuple[Any, ...]) -> SimpleNamespace:
+    return SimpleNamespace(**dict(zip(NAMES, numbers, strict=True)))
+
+
+class _Edges(NamedTuple):
+    """Of one head: for each edge its number, the query it belongs to and the key it leads to."""
+
+    edge: Array
+    query: Array
+    key: Array
+
+
+def _edges(n: SimpleNamespace, indptr: Array, indices: Array, b: int, h: int) -> _Edges:
+    at = b * n.indptr_batch + h * n.indptr_head
+    rows = indptr.reshape(-1)[at : at + n.n_query + 1]
+    edge = np.arange(int(rows[0]), int(rows[-1]))
+    return _Edges(edge, np.repeat(np.arange(n.n_query), np.diff(rows)), indices[edge])
+
+
+class _Rows(NamedTuple):
+    """Of one head, in float64: its arrays, the weights of its edges, the log-sum-exp of its queries."""
+
+    q: Array
+    k: Array
+    v: Array
+    weights: Array
+    lse: Array
+
+
+def _rows_of(
+    n: SimpleNamespace, edges: _Edges, query: Array, keys: Array, values: Array, bias: Array | None, b: int, h: int
+) -> _Rows:
+    kv = h // (n.heads // n.kv_heads)
+    q = strided(query, (n.batch, n.heads, n.n_query, n.dim), (n.query_batch, n.query_head, n.query_row, 1))[b, h]
+    k = strided(keys, (n.batch, n.kv_heads, n.n_key, n.dim), (n.key_batch, n.key_head, n.key_row, 1))[b, kv]
+    v = strided(values, (n.batch, n.kv_heads, n.n_key, n.dim_value), (n.value_batch, n.value_head, n.value_row, 1))
+    q, k, v = (x.astype(np.float64) for x in (q, k, v[b, kv]))
+    scores = n.scale * (q[edges.query] * k[edges.key]).sum(axis=-1) + (0.0 if bias is None else bias[edges.edge])
+    top = np.full(n.n_query, -np.inf)
+    np.maximum.at(top, edges.query, scores)
+    weights = np.exp(scores - top[edges.query])
+    total = np.zeros(n.n_query)
+    np.add.at(total, edges.query, weights)
     lse = np.where(total > 0, top, -np.inf) + np.log(np.where(total > 0, total, 1.0))
-    return rows, q, k, v, weights / total[:, :, rows], lse
+    return _Rows(q, k, v, weights / total[edges.query], lse)
 
 
 @body
@@ -38,17 +70,20 @@ def attention_sparse(
     out: Array, lse: Array | None, *numbers: Any,
 ) -> int:  # fmt: skip
     """out_i = sum over i's edges of softmax(scale <q_i, k_j> + bias) v_j."""
-    *shared, out_batch, out_head, out_row, start, stop, scale = numbers
-    rows, _, _, v, weights, sums = _edge_softmax(query, keys, values, indptr, indices, bias, *shared, scale=scale)
-    batch, heads, n_query, dim_value = shared[0], shared[1], shared[3], shared[7]
-    result = np.zeros((batch, heads, n_query, dim_value))
-    np.add.at(np.moveaxis(result, 2, 0), rows, np.moveaxis(weights[..., None] * v, 2, 0))
-    target = strided(out, result.shape, (out_batch, out_head, out_row, 1))
-    for item, block in tasks_of(start, stop, n_query):
-        target[item // heads, item % heads, block] = result[item // heads, item % heads, block]
+    n = _named(numbers)
+    target = strided(out, (n.batch, n.heads, n.n_query, n.dim_value), (n.out_batch, n.out_head, n.out_row, 1))
+    finite = True
+    for item, block in tasks_of(n.start, n.stop, n.n_query):
+        b, h = divmod(item, n.heads)
+        edges = _edges(n, indptr, indices, b, h)
+        rows = _rows_of(n, edges, query, keys, values, bias, b, h)
+        result = np.zeros((n.n_query, n.dim_value))
+        np.add.at(result, edges.query, rows.weights[:, None] * rows.v[edges.key])
+        target[b, h, block] = result[block]
+        finite = finite and bool(np.isfinite(result[block]).all())
         if lse is not None:
-            lse.reshape(-1)[item * n_query :][block] = sums[item // heads, item % heads, block]
-    return OK if np.isfinite(result).all() else NON_FINITE
+            lse.reshape(-1)[item * n.n_query :][block] = rows.lse[block]
+    return OK if finite else NON_FINITE
 
 
 @body
@@ -58,24 +93,27 @@ def attention_sparse_backward(
     grad_query: Array, grad_keys: Array, grad_values: Array, grad_bias: Array | None, *numbers: Any,
 ) -> int:  # fmt: skip
     """The gradients of attention_sparse, added to the buffers."""
-    *shared, out_batch, out_head, out_row, start, stop, scale = numbers
-    rows, q, k, v, weights, _ = _edge_softmax(query, keys, values, indptr, indices, bias, *shared, scale=scale)
-    batch, heads, kv_heads, n_query, n_key, _, dim, dim_value = shared[:8]
-    out_strides = (out_batch, out_head, out_row, 1)
-    of_out = strided(grad_out, (batch, heads, n_query, dim_value), out_strides).astype(np.float64)
-    delta = (of_out * strided(out, of_out.shape, out_strides)).sum(axis=-1)
-    of_scores = weights * ((of_out[:, :, rows] * v).sum(axis=-1) - delta[:, :, rows])
-    targets = [
-        (strided(grad_query, (batch, heads, n_query, dim), (*shared[8:11], 1)), 1, rows, scale * k),
-        (strided(grad_keys, (batch, kv_heads, n_key, dim), (*shared[11:14], 1)), heads // kv_heads, indices, scale * q),
-    ]
-    for task in range(start, stop):
-        b, kv = divmod(task, kv_heads)
-        for h in range(kv * (heads // kv_heads), (kv + 1) * (heads // kv_heads)):
-            for target, group, ends, vectors in targets:
-                np.add.at(target[b, h // group], ends, of_scores[b, h, :, None] * vectors[b, h])
-            of_values = strided(grad_values, (batch, kv_heads, n_key, dim_value), (*shared[14:17], 1))
-            np.add.at(of_values[b, kv], indices, weights[b, h, :, None] * of_out[b, h, rows])
+    n = _named(numbers)
+    group = n.heads // n.kv_heads
+    shape, strides = (n.batch, n.heads, n.n_query, n.dim_value), (n.out_batch, n.out_head, n.out_row, 1)
+    of_out, o = (strided(x, shape, strides).astype(np.float64) for x in (grad_out, out))
+    to_query = strided(grad_query, (n.batch, n.heads, n.n_query, n.dim), (n.query_batch, n.query_head, n.query_row, 1))
+    to_keys = strided(grad_keys, (n.batch, n.kv_heads, n.n_key, n.dim), (n.key_batch, n.key_head, n.key_row, 1))
+    to_values = strided(
+        grad_values, (n.batch, n.kv_heads, n.n_key, n.dim_value), (n.value_batch, n.value_head, n.value_row, 1)
+    )
+    for task in range(n.start, n.stop):
+        b, kv = divmod(task, n.kv_heads)
+        for h in range(kv * group, (kv + 1) * group):
+            edges = _edges(n, indptr, indices, b, h)
+            rows = _rows_of(n, edges, query, keys, values, bias, b, h)
+            delta = (of_out[b, h] * o[b, h]).sum(axis=-1)
+            products = (of_out[b, h][edges.query] * rows.v[edges.key]).sum(axis=-1)
+            of_scores = rows.weights * (products - delta[edges.query])
+            scaled = n.scale * of_scores[:, None]
+            np.add.at(to_query[b, h], edges.query, scaled * rows.k[edges.key])
+            np.add.at(to_keys[b, kv], edges.key, scaled * rows.q[edges.query])
+            np.add.at(to_values[b, kv], edges.key, rows.weights[:, None] * of_out[b, h][edges.query])
             if grad_bias is not None:
-                grad_bias += of_scores[b, h]
+                grad_bias[edges.edge] += of_scores
     return OK
