@@ -42,6 +42,8 @@ from .masks import (
     UnionMask,
     WindowMask,
 )
+from .memory import Memory
+from .pool import TensorPool, stats
 from .registry import create, describe, mechanisms, register
 from .specs import KEYS, OUTPUT, QUERY, VALUES, TensorSpec
 from .threads import set_threads
@@ -69,6 +71,7 @@ __all__ = [
     "InputTooLargeError",
     "IntersectionMask",
     "InvalidConfigError",
+    "Memory",
     "MultiHeadAttention",
     "NumericalInstabilityError",
     "OutOfBoundsError",
@@ -76,6 +79,7 @@ __all__ = [
     "SelfAttention",
     "Setting",
     "StridedMask",
+    "TensorPool",
     "TensorSpec",
     "UnionMask",
     "UnsupportedError",
@@ -88,6 +92,7 @@ __all__ = [
     "mechanisms",
     "register",
     "set_threads",
+    "stats",
     "use_backend",
 ]
 

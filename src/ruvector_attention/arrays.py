@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ Float32Array: TypeAlias = npt.NDArray[np.float32]
 ArrayLike: TypeAlias = Any
 
 FLOAT32 = np.dtype(np.float32)
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
 def as_float32(name: str, value: ArrayLike) -> Float32Array:
@@ -58,6 +60,35 @@ def as_array(name: str, value: ArrayLike) -> npt.NDArray[Any]:
     except (TypeError, RuntimeError, BufferError, OverflowError) as error:
         # e.g. a tensor that lives on a GPU or still requires gradients: its own words say what to do
         raise UnsupportedError(f"{name} cannot be read as an array: {error}") from error
+
+
+def as_output(out: Any, shape: tuple[int, ...], **inputs: ArrayLike) -> Float32Array:
+    """``out`` once it is known to take a result of this shape while the inputs are read.
+
+    Raises: UnsupportedError, DimensionMismatchError.
+    """
+    if type(out) is not np.ndarray or out.dtype != FLOAT32:
+        what = f"an array of {out.dtype.name}" if isinstance(out, np.ndarray) else f"a {type(out).__name__}"
+        raise UnsupportedError(f"out is {what}; expected a NumPy array of float32")
+    if out.shape != shape:
+        raise DimensionMismatchError(f"out is {out.shape}; expected {shape}", expected=shape, actual=out.shape)
+    if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
+        raise UnsupportedError("out is not C-contiguous, aligned and writable; expected an array that is")
+    for name, array in inputs.items():
+        if isinstance(array, np.ndarray) and np.may_share_memory(out, array):
+            raise UnsupportedError(f"out shares memory with {name}; expected an array of its own")
+    return out
+
+
+def aligned_empty(*shape: int) -> Float32Array:
+    """An array whose first element lies at a multiple of 64 bytes; what it holds is whatever was there."""
+    return aligned_part(np.empty(math.prod(shape) * FLOAT32.itemsize + ALIGNMENT, np.uint8)).reshape(shape)
+
+
+def aligned_part(memory: npt.NDArray[np.uint8]) -> Float32Array:
+    """What aligned_empty made of these bytes, flat."""
+    first = -memory.__array_interface__["data"][0] % ALIGNMENT
+    return memory[first : first + memory.size - ALIGNMENT].view(FLOAT32)
 
 
 def require_finite(name: str, array: Float32Array) -> None:

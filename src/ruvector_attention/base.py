@@ -22,6 +22,7 @@ from .errors import (
     NumericalInstabilityError,
     UnsupportedError,
 )
+from .memory import Memory
 from .specs import OUTPUT, Binding, Signature, TensorSpec
 from .suggest import did_you_mean
 
@@ -121,15 +122,17 @@ class Attention(ABC):
             for name in item:
                 if name not in known:
                     raise UnsupportedError(f"unknown '{name}'{did_you_mean(name, known)}")
+            from_memory = isinstance(item.get("keys"), Memory)
             for spec in self.inputs:
-                if not spec.optional and spec.name not in item:
+                if not (spec.optional or spec.name in item or (from_memory and spec.name == "values")):
                     raise UnsupportedError(f"{spec.name} is missing; expected {wanted}")
             return self.forward(**{**options, **item})
         if len(self.inputs) == 1 and not isinstance(item, tuple):
             return self.forward(item, **options)
         if not isinstance(item, tuple | list):
             raise UnsupportedError(f"{type(item).__name__} came; expected a tuple {wanted}")
-        if not sum(not spec.optional for spec in self.inputs) <= len(item) <= len(self.inputs):
+        needed = sum(not spec.optional for spec in self.inputs) - any(isinstance(value, Memory) for value in item)
+        if not needed <= len(item) <= len(self.inputs):
             raise UnsupportedError(f"{len(item)} inputs came; expected {wanted}")
         return self.forward(*item, **options)
 
@@ -171,6 +174,11 @@ class Attention(ABC):
     def bind(self, **inputs: ArrayLike) -> Binding:
         """The inputs, by name, as checked float32 arrays: the first line of a ``forward``."""
         return self._signature.bind(**inputs)
+
+    def _memory_maps(self) -> dict[str, Callable[[Float32Array], Float32Array]]:
+        """By the names "keys" and "values": what this mechanism makes of each row of a Memory before it attends to it,
+        and so what ``Memory.project`` may keep; empty where it reads the rows as they are."""
+        return {}
 
     def reset(self) -> None:
         """Back to the state in which the object was made, parameters excepted: dropout starts again from its seed."""

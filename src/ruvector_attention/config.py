@@ -37,6 +37,7 @@ class Setting:
     below: float | None = None
     choices: tuple[str, ...] = ()
     type: str | None = None  # spelled out where the annotation would not say it: "array | None"
+    in_process: bool = False  # of use only to a caller that shares memory with the call
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,9 +75,11 @@ def use_backend(name: str) -> None:
 
 
 def scratch_stats() -> dict[str, int]:
-    """Figures of the pool of scratch memory: blocks, bytes, how many are lent, how often memory was allocated."""
+    """Figures of the pool of scratch memory, as ``stats`` explains them."""
     module = _modules.get(_backend)
-    return dict(module.scratch_stats()) if module else {"blocks": 0, "bytes": 0, "lent": 0, "allocations": 0}
+    if module:
+        return dict(module.scratch_stats())
+    return dict.fromkeys(("calls", "hits", "allocations", "blocks", "bytes", "lent", "most_lent"), 0)
 
 
 def peak_gflops(seconds: float = 0.05) -> float:

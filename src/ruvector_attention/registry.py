@@ -125,6 +125,8 @@ def _options(cls: type[Attention]) -> list[dict[str, Any]]:
         hint = hints.get(parameter.name)
         extras = getattr(hint, "__metadata__", ())
         setting = next((extra for extra in extras if isinstance(extra, Setting)), Setting(""))
+        if setting.in_process:
+            continue
         default = None if parameter.default is parameter.empty else parameter.default
         kind = setting.type or (hint.__name__ if isinstance(hint, type) else "any")
         options.append({"name": parameter.name, "type": kind, "default": default, "doc": setting.doc})

@@ -21,7 +21,11 @@ from .errors import (
     InputTooLargeError,
     InvalidConfigError,
     NumericalInstabilityError,
+    UnsupportedError,
 )
+from .memory import Memory
+from .ragged import IntArray, without_unread
+from .rows import Rows
 
 LEADING = "..."
 
@@ -71,6 +75,8 @@ class Binding:
     sizes: Mapping[str, int]
     lead: tuple[int, ...]
     is_vector: bool
+    rows: Rows | None = None  # of the Memory that came for keys and values
+    key_lengths: IntArray | None = None  # of shape lead
 
     def restore(self, output: Float32Array, axis: int = -2) -> Float32Array:
         """Drop the row axis again that a bare vector was given."""
@@ -90,8 +96,16 @@ class Binding:
             yield
         except NumericalInstabilityError:
             for name, array in zip(self.names, self.arrays, strict=True):
+                if self.key_lengths is not None and name != self.names[0]:
+                    array = without_unread(array, self.key_lengths)
                 require_finite(name, array[0] if self.is_vector and name == self.names[0] else array)
-            raise
+            if self.key_lengths is None:
+                raise
+            # the engine may have named a number that nobody reads
+            raise NumericalInstabilityError(
+                f"the result overflows float32 although what is read of {', '.join(self.names)} is finite; "
+                "expected inputs of smaller magnitude"
+            ) from None
 
 
 class _Compiled:
@@ -126,6 +140,10 @@ class Signature:
         seen: list[tuple[_Compiled, tuple[int, ...]]] = []
         lead: tuple[int, ...] = ()
         is_vector = False
+        rows: Rows | None = None
+        if isinstance(memory := inputs.get("keys"), Memory):
+            rows = memory.rows
+            inputs = _from_memory(rows, inputs)
         for name, value in inputs.items():
             compiled = self._specs[name]
             numbers = as_numbers(name, value)
@@ -140,7 +158,7 @@ class Signature:
             seen.append((compiled, shape))
             array = as_float32(name, numbers)  # only now: what does not fit is not converted first
             arrays.append(array if full is shape else array[None, :])
-        return Binding(tuple(inputs), tuple(arrays), sizes, lead, is_vector)
+        return Binding(tuple(inputs), tuple(arrays), sizes, lead, is_vector, rows)
 
     def _bind_axes(
         self,
@@ -183,6 +201,13 @@ class Signature:
             if axis in compiled.axes:
                 return f"{compiled.spec.name} {shape}"
         return f"the settings of {self._owner}"
+
+
+def _from_memory(rows: Rows, inputs: dict[str, ArrayLike]) -> dict[str, ArrayLike]:
+    """The inputs with the rows of a Memory in the places of keys and, where they are asked for, values."""
+    if inputs.get("values") is not None:
+        raise UnsupportedError("values came beside a Memory; expected none, for it holds its own")
+    return {**inputs, "keys": rows.keys, **({"values": rows.values} if "values" in inputs else {})}
 
 
 def _broadcast(

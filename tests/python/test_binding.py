@@ -132,7 +132,8 @@ def test_scratch_memory_is_allocated_once_and_given_back() -> None:
     before = kernels.scratch_stats()
     for _ in range(20):
         engine.attend(q, k, k, scale=1.0, max_threads=1)
-    assert kernels.scratch_stats() == before
+    calls = 0 if kernels.backend() == "numpy" else 20
+    assert kernels.scratch_stats() == {**before, "calls": before["calls"] + calls, "hits": before["hits"] + calls}
     assert before["lent"] == 0
 
 

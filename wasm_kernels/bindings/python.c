@@ -24,27 +24,42 @@ typedef struct {
   int lent;
 } pool_block;
 static pool_block pool[POOL_BLOCKS];
-static long long pool_allocations;
+static long long pool_calls, pool_allocations, lent_bytes, most_lent_bytes;
 
 static void *aligned(void *base) { return (void *)(((uintptr_t)base + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1)); }
 
-/* A block of at least `bytes`: a free one that is large enough, else the slot of a free or empty one grows. */
+static pool_block *lend(pool_block *block) {
+  block->lent = 1;
+  pool_calls++;
+  lent_bytes += (long long)block->bytes;
+  if (lent_bytes > most_lent_bytes) most_lent_bytes = lent_bytes;
+  return block;
+}
+
+/* A block of at least `bytes`: a free one that is large enough, else the slot of a free or empty one grows; where more
+ * calls run at once than there are slots, one for this call alone. */
 static pool_block *borrow(size_t bytes) {
   pool_block *slot = NULL;
   for (int i = 0; i < POOL_BLOCKS; i++) {
     if (pool[i].lent) continue;
-    if (pool[i].bytes >= bytes) {
-      pool[i].lent = 1;
-      return &pool[i];
-    }
+    if (pool[i].bytes >= bytes) return lend(&pool[i]);
     if (!slot || pool[i].bytes < slot->bytes) slot = &pool[i];
   }
-  if (!slot) return NULL;
-  void *base = PyMem_Realloc(slot->base, bytes + ALIGNMENT);
+  void *base = slot ? PyMem_Realloc(slot->base, bytes + ALIGNMENT) : PyMem_Malloc(sizeof *slot + bytes + ALIGNMENT);
   if (!base) return NULL;
-  *slot = (pool_block){base, bytes, 1};
   pool_allocations++;
-  return slot;
+  if (!slot) {
+    slot = base;
+    base = slot + 1;
+  }
+  *slot = (pool_block){base, bytes, 0};
+  return lend(slot);
+}
+
+static void give_back(pool_block *block) {
+  lent_bytes -= (long long)block->bytes;
+  block->lent = 0;
+  if (block < pool || block >= pool + POOL_BLOCKS) PyMem_Free(block);
 }
 
 /* ---- checks ---- */
@@ -166,7 +181,7 @@ static PyObject *run(const rv_kernel_spec *kernel, int index, int n_views, PyObj
     status = body(&call);
     Py_END_ALLOW_THREADS;
   }
-  if (block) block->lent = 0;
+  if (block) give_back(block);
   for (int i = 0; i < taken; i++)
     if (views[i].obj) PyBuffer_Release(&views[i]);
   return PyErr_Occurred() ? NULL : PyLong_FromLong(status);
@@ -243,7 +258,8 @@ static PyObject *scratch_stats(PyObject *module, PyObject *unused) {
     bytes += (long long)pool[i].bytes;
     lent += pool[i].lent;
   }
-  return Py_BuildValue("{sLsLsLsL}", "blocks", blocks, "bytes", bytes, "lent", lent, "allocations", pool_allocations);
+  return Py_BuildValue("{sLsLsLsLsLsLsL}", "calls", pool_calls, "hits", pool_calls - pool_allocations, "allocations",
+                       pool_allocations, "blocks", blocks, "bytes", bytes, "lent", lent, "most_lent", most_lent_bytes);
 }
 
 static PyMethodDef functions[] = {

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from ..arrays import ArrayLike, Float32Array
 from ..config import Setting
 from ..errors import UnsupportedError
-from ..options import Bias, Causal, CheckFinite, Mask, Training
+from ..memory import KeysLike, Memory
+from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Out, Training
 from ..registry import register
 from .multi_head import HEAD_KEYS, HEAD_QUERY, HEAD_VALUES, MultiHeadAttention, MultiHeadConfig
 
@@ -46,26 +47,30 @@ class CrossAttention(MultiHeadAttention):
     def forward(
         self,
         query: ArrayLike,
-        keys: ArrayLike,
+        keys: KeysLike,
         values: ArrayLike | None = None,
         *,
         mask: Mask = None,
         bias: Bias = None,
+        key_lengths: KeyLengths = None,
         causal: Causal = None,
         training: Training = False,
         check_finite: CheckFinite = True,
+        out: Out = None,
     ) -> Float32Array:
-        """The outputs, (..., n_query, dim)."""
-        self._values_are_keys = values is None
+        """The outputs, (..., n_query, dim). A Memory takes the place of keys and values."""
+        self._values_are_keys = values is None and not isinstance(keys, Memory)
         return super().forward(
             query,
             keys,
             self._values_or_keys(values, keys),
             mask=mask,
             bias=bias,
+            key_lengths=key_lengths,
             causal=causal,
             training=training,
             check_finite=check_finite,
+            out=out,
         )
 
     def backward(self, grad_output: ArrayLike) -> dict[str, Float32Array]:
@@ -79,15 +84,15 @@ class CrossAttention(MultiHeadAttention):
         self,
         head: int,
         query: ArrayLike,
-        keys: ArrayLike,
+        keys: KeysLike,
         values: ArrayLike | None = None,
         **options: Any,
     ) -> Float32Array:
         """The output of one head before the map out, (..., n_query, dim / num_heads)."""
         return super().head_output(head, query, keys, self._values_or_keys(values, keys), **options)
 
-    def _values_or_keys(self, values: ArrayLike | None, keys: ArrayLike) -> ArrayLike:
-        if values is not None:
+    def _values_or_keys(self, values: ArrayLike | None, keys: KeysLike) -> ArrayLike | None:
+        if values is not None or isinstance(keys, Memory):
             return values
         config = self.config
         if config.key_channels != config.value_channels:

@@ -12,8 +12,10 @@ from ..arrays import ArrayLike, Float32Array
 from ..config import Setting
 from ..errors import InvalidConfigError, OutOfBoundsError, UnsupportedError
 from ..gradients import add_into, addend_gradients
-from ..options import Bias, Causal, CheckFinite, Mask, Training
+from ..memory import KeysLike
+from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Out, Training
 from ..registry import register
+from ..rows import RowMap
 from ..specs import Binding, TensorSpec
 from .scaled_dot_product import SoftmaxAttention, SoftmaxConfig
 
@@ -143,7 +145,47 @@ class HeadedAttention(SoftmaxAttention):
             if config.bias:
                 self._parameters[f"{name}_bias"] = np.zeros(fan_out, np.float32)
 
-    def _projected(self, name: str, array: Float32Array, channels: slice | None = None) -> Float32Array:
+    def _memory_maps(self) -> dict[str, RowMap]:
+        if not self.config.projections:
+            return {}
+        unit = self.config.normalize
+
+        def keys(rows: Float32Array) -> Float32Array:
+            mapped = self._projected("keys", rows)
+            return engine.normalize_rows(mapped, self.head_dim) if unit else mapped
+
+        return {"keys": keys, "values": lambda rows: self._projected("values", rows)}
+
+    def _read(
+        self, binding: Binding, options: dict[str, Any], own: slice | None = None, shared: slice | None = None
+    ) -> tuple[Float32Array, ...]:
+        """The inputs through their maps, as the engine reads them: what a Memory keeps of that is taken from it.
+
+        ``own`` and ``shared`` are the channels wanted of queries, and of keys and values; None: all.
+        """
+        query, *others = binding.arrays
+        query = self._projected("query", query, own)
+        rows, unit = binding.rows, self.config.normalize
+        kept: tuple[Float32Array, ...] | None = None
+        if rows is not None and self.config.projections:
+            kept = rows.mapped(self)
+        elif rows is not None and unit:
+            kept = (rows.unit_keys(self.head_dim), rows.values)
+        if kept is None:
+            pairs = zip(INPUT_MAPS[1:], others, strict=False)
+            return query, *(self._projected(name, array, shared) for name, array in pairs)
+        if unit:
+            query = engine.normalize_rows(query, self.head_dim)
+            options["normalize"] = False
+        kept = kept[: len(others)]
+        return query, *(kept if shared is None else (array[..., shared] for array in kept))
+
+    def _output_channels(self, binding: Binding) -> int:
+        return self.config.dim
+
+    def _projected(
+        self, name: str, array: Float32Array, channels: slice | None = None, out: Float32Array | None = None
+    ) -> Float32Array:
         """The array through one of the learned maps, or those of its output channels that are asked for."""
         weight = self._parameters.get(f"{name}_weight")
         bias = self._parameters.get(f"{name}_bias")
@@ -152,7 +194,7 @@ class HeadedAttention(SoftmaxAttention):
         if channels is not None:
             weight = weight[:, channels]
             bias = None if bias is None else bias[channels]
-        return engine.project(array, weight, bias)
+        return engine.project(array, weight, bias, out=out)
 
     def _head_options(self, binding: Binding, **options: Any) -> dict[str, Any]:
         heads = self.config.num_heads
@@ -164,14 +206,28 @@ class HeadedAttention(SoftmaxAttention):
         return {**score_options, "num_heads": heads, "num_kv_heads": self.config.kv_heads}
 
     def _output(
-        self, binding: Binding, training: bool, *, mask: ArrayLike | None, bias: ArrayLike | None, **options: Any
+        self,
+        binding: Binding,
+        training: bool,
+        out: Any = None,
+        *,
+        mask: ArrayLike | None,
+        bias: ArrayLike | None,
+        **options: Any,
     ) -> Float32Array:
         head_options = self._head_options(binding, mask=mask, bias=bias, **options)
+        target = None if out is None else self._target(out, binding, training, mask=mask, bias=bias)
+        inputs = self._training_arrays(binding) if training else binding.arrays
         with binding.blaming_inputs():
-            query, keys, values = (self._projected(*pair) for pair in zip(INPUT_MAPS, binding.arrays, strict=True))
             if not training:
-                attended = self._attend(query, keys, values, head_options)
-                return binding.restore(self._projected("output", attended))
+                query, keys, values = self._read(binding, head_options)
+                if not self.config.projections:
+                    attended = self._attend(query, keys, values, head_options, target)
+                else:
+                    attended = self._attend(query, keys, values, head_options)
+                    attended = self._projected("output", attended, out=target)
+                return binding.restore(attended) if out is None else out
+            query, keys, values = (self._projected(*pair) for pair in zip(INPUT_MAPS, inputs, strict=True))
             attended, attend_backward = self._attend_training(query, keys, values, head_options)
         output = binding.restore(self._projected("output", attended))
 
@@ -179,11 +235,13 @@ class HeadedAttention(SoftmaxAttention):
             of_attended, gradients = self._projected_backward("output", attended, binding.lift(grad))
             grads = attend_backward(of_attended)
             of_projected = (grads.query, grads.keys, grads.values)
-            for map_name, name, array, of_one in zip(
-                INPUT_MAPS, binding.names, binding.arrays, of_projected, strict=True
-            ):
+            for map_name, name, array, of_one in zip(INPUT_MAPS, binding.names, inputs, of_projected, strict=True):
                 of_input, of_map = self._projected_backward(map_name, array, of_one)
-                add_into(gradients, {name: binding.restore(of_input) if name == "query" else of_input, **of_map})
+                add_into(gradients, of_map)
+                if name == "query":
+                    add_into(gradients, {name: binding.restore(of_input)})
+                elif binding.rows is None:
+                    add_into(gradients, {name: of_input})
             heads = self.config.num_heads > 1
             return gradients | addend_gradients(grads.bias, binding, heads=heads, mask=mask, bias=bias)
 
@@ -204,12 +262,10 @@ class HeadedAttention(SoftmaxAttention):
         return of_array, gradients
 
     def _weights(self, binding: Binding, **options: Any) -> Float32Array:
-        query, keys = binding.arrays
         head_options = self._head_options(binding, **options)
         with binding.blaming_inputs():
-            weights = engine.weights(
-                self._projected("query", query), self._projected("keys", keys), scale=self._scale, **head_options
-            )
+            query, keys = self._read(binding, head_options)
+            weights = engine.weights(query, keys, scale=self._scale, **head_options)
         return binding.restore(weights[..., None, :, :] if self.num_heads == 1 else weights)
 
     def _one_head(self, head: int, binding: Binding, **options: Any) -> Float32Array:
@@ -227,14 +283,9 @@ class HeadedAttention(SoftmaxAttention):
         for name in ("mask", "bias"):
             if name in score_options:
                 score_options[name] = _of_head(score_options[name], head)
-        query, keys, values = binding.arrays
         with binding.blaming_inputs():
-            attended = self._attend(
-                self._projected("query", query, own),
-                self._projected("keys", keys, shared),
-                self._projected("values", values, shared),
-                score_options,
-            )
+            query, keys, values = self._read(binding, score_options, own, shared)
+            attended = self._attend(query, keys, values, score_options)
         return binding.restore(attended)
 
 
@@ -276,21 +327,25 @@ class MultiHeadAttention(HeadedAttention):
     def forward(
         self,
         query: ArrayLike,
-        keys: ArrayLike,
-        values: ArrayLike,
+        keys: KeysLike,
+        values: ArrayLike = None,
         *,
         mask: Mask = None,
         bias: Bias = None,
+        key_lengths: KeyLengths = None,
         causal: Causal = None,
         training: Training = False,
         check_finite: CheckFinite = True,
+        out: Out = None,
     ) -> Float32Array:
-        """The outputs, (..., n_query, dim)."""
+        """The outputs, (..., n_query, dim). A Memory takes the place of keys and values."""
         return self._output(
             self.bind(query=query, keys=keys, values=values),
             training,
+            out,
             mask=mask,
             bias=bias,
+            key_lengths=key_lengths,
             causal=causal,
             check_finite=check_finite,
         )
@@ -298,10 +353,11 @@ class MultiHeadAttention(HeadedAttention):
     def attention_weights(
         self,
         query: ArrayLike,
-        keys: ArrayLike,
+        keys: KeysLike,
         *,
         mask: Mask = None,
         bias: Bias = None,
+        key_lengths: KeyLengths = None,
         causal: Causal = None,
         check_finite: CheckFinite = True,
     ) -> Float32Array:
@@ -310,11 +366,12 @@ class MultiHeadAttention(HeadedAttention):
             self.bind(query=query, keys=keys),
             mask=mask,
             bias=bias,
+            key_lengths=key_lengths,
             causal=causal,
             check_finite=check_finite,
         )
 
-    def head_attention_weights(self, query: ArrayLike, keys: ArrayLike, **options: Any) -> Float32Array:
+    def head_attention_weights(self, query: ArrayLike, keys: KeysLike, **options: Any) -> Float32Array:
         """attention_weights by the name under which other packages have it."""
         return self.attention_weights(query, keys, **options)
 
@@ -322,11 +379,12 @@ class MultiHeadAttention(HeadedAttention):
         self,
         head: int,
         query: ArrayLike,
-        keys: ArrayLike,
-        values: ArrayLike,
+        keys: KeysLike,
+        values: ArrayLike = None,
         *,
         mask: Mask = None,
         bias: Bias = None,
+        key_lengths: KeyLengths = None,
         causal: Causal = None,
         check_finite: CheckFinite = True,
     ) -> Float32Array:
@@ -339,6 +397,7 @@ class MultiHeadAttention(HeadedAttention):
             self.bind(query=query, keys=keys, values=values),
             mask=mask,
             bias=bias,
+            key_lengths=key_lengths,
             causal=causal,
             check_finite=check_finite,
         )

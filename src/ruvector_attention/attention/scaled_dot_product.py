@@ -6,14 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
+
 from .. import engine
 from ..addends import ScoreShape, prepare_bias, prepare_mask
-from ..arrays import ArrayLike, Float32Array
+from ..arrays import FLOAT32, ArrayLike, Float32Array, as_output
 from ..base import Attention
 from ..config import AttentionConfig, Setting
+from ..errors import NumericalInstabilityError, UnsupportedError
 from ..gradients import addend_gradients
-from ..options import Bias, Causal, CheckFinite, Mask, Training
+from ..memory import KeysLike, Memory
+from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Out, Training
+from ..ragged import prepare_key_lengths, without_unread
 from ..registry import register
+from ..rows import Rows
 from ..specs import KEYS, QUERY, VALUES, Binding, are_plain_matrices
 from ._dropout import attend_with_dropout
 
@@ -49,10 +55,15 @@ class SoftmaxAttention(Attention):
     _scale: float  # on dot products; contains 1 / temperature
 
     def _attend(
-        self, query: Float32Array, keys: Float32Array, values: Float32Array, score_options: dict[str, Any]
+        self,
+        query: Float32Array,
+        keys: Float32Array,
+        values: Float32Array,
+        score_options: dict[str, Any],
+        out: Float32Array | None = None,
     ) -> Float32Array:
         """softmax(scores) v for all heads, query (..., n_query, heads * channels) and so on."""
-        attended: Float32Array = engine.attend(query, keys, values, scale=self._scale, **score_options)
+        attended: Float32Array = engine.attend(query, keys, values, scale=self._scale, out=out, **score_options)
         return attended
 
     def _attend_training(
@@ -77,11 +88,12 @@ class SoftmaxAttention(Attention):
         *,
         mask: ArrayLike | None,
         bias: ArrayLike | None,
+        key_lengths: ArrayLike | None,
         causal: bool | None,
         check_finite: bool,
         num_heads: int | None = None,
     ) -> dict[str, Any]:
-        """The keywords by which the engine is told how scores are made, masks and bias checked."""
+        """The keywords by which the engine is told how scores are made; masks, bias and lengths checked."""
         options: dict[str, Any] = {
             "causal": self.config.causal if causal is None else bool(causal),
             "normalize": self.config.normalize,
@@ -92,7 +104,29 @@ class SoftmaxAttention(Attention):
             options["mask"] = prepare_mask(mask, scores, check_finite=check_finite)
         if bias is not None:
             options["bias"] = prepare_bias(bias, scores, check_finite=check_finite)
+        if key_lengths is not None:
+            binding.key_lengths = prepare_key_lengths(key_lengths, binding.lead, binding.sizes["n_key"])
+            options["key_lengths"] = binding.key_lengths
         return options
+
+    def _target(self, out: Any, binding: Binding, training: bool, **addends: ArrayLike | None) -> Float32Array:
+        """The caller's array for the result, as the engine writes it."""
+        if training:
+            raise UnsupportedError("out came with training=True; expected None, for backward reads the output again")
+        rows = () if binding.is_vector else (binding.sizes["n_query"],)
+        inputs = dict(zip(binding.names, binding.arrays, strict=True))
+        as_output(out, (*binding.lead, *rows, self._output_channels(binding)), **inputs, **addends)
+        return binding.lift(out)
+
+    def _output_channels(self, binding: Binding) -> int:
+        return binding.sizes["dim_value"]
+
+    def _training_arrays(self, binding: Binding) -> tuple[Float32Array, ...]:
+        """The inputs, zeros in rows that nobody reads: gradients are 0 times what lies there, and 0 * NaN is NaN."""
+        query, *others = binding.arrays
+        if binding.key_lengths is None:
+            return binding.arrays
+        return (query, *(without_unread(array, binding.key_lengths) for array in others))
 
 
 @register
@@ -124,43 +158,52 @@ class ScaledDotProductAttention(SoftmaxAttention):
     def forward(
         self,
         query: ArrayLike,
-        keys: ArrayLike,
-        values: ArrayLike,
+        keys: KeysLike,
+        values: ArrayLike = None,
         *,
         mask: Mask = None,
         bias: Bias = None,
+        key_lengths: KeyLengths = None,
         causal: Causal = None,
         training: Training = False,
         check_finite: CheckFinite = True,
+        out: Out = None,
     ) -> Float32Array:
-        """The outputs, (..., n_query, dim_value)."""
+        """The outputs, (..., n_query, dim_value). A Memory takes the place of keys and values."""
         config = self.config
         # The everyday call has nothing to convert and nothing to say that it does not already satisfy.
-        if (
-            mask is None
-            and bias is None
-            and not training
-            and are_plain_matrices(query, keys, values, self._dim, config.max_sequence_length)
-        ):
-            try:
-                output: Float32Array = engine.attend(
-                    query,
-                    keys,
-                    values,
-                    scale=self._scale,
-                    causal=config.causal if causal is None else bool(causal),
-                    normalize=config.normalize,
-                    check_finite=check_finite,
-                )
-                return output
-            except BufferError:  # an array that is not aligned, which bind copies
-                pass
+        if mask is None and bias is None and key_lengths is None and not training:
+            if are_plain_matrices(query, keys, values, self._dim, config.max_sequence_length):
+                if out is not None:
+                    as_output(out, (len(query), values.shape[1]), query=query, keys=keys, values=values)
+                try:
+                    output: Float32Array = engine.attend(
+                        query,
+                        keys,
+                        values,
+                        scale=self._scale,
+                        causal=config.causal if causal is None else bool(causal),
+                        normalize=config.normalize,
+                        check_finite=check_finite,
+                        out=out,
+                    )
+                    return output
+                except BufferError:  # an array that is not aligned, which bind copies
+                    pass
+            elif type(keys) is Memory and values is None and out is None:
+                recalled = self._recall(query, keys.rows, causal, check_finite)
+                if recalled is not None:
+                    return recalled
         binding = self.bind(query=query, keys=keys, values=values)
-        options = self._score_options(binding, mask=mask, bias=bias, causal=causal, check_finite=check_finite)
-        query, keys, values = binding.arrays
+        options = self._score_options(
+            binding, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
+        )
+        target = None if out is None else self._target(out, binding, training, mask=mask, bias=bias)
+        query, keys, values = self._training_arrays(binding) if training else self._read(binding, options)
         with binding.blaming_inputs():
             if not training:
-                return binding.restore(self._attend(query, keys, values, options))
+                attended = self._attend(query, keys, values, options, target)
+                return binding.restore(attended) if out is None else out
             attended, attend_backward = self._attend_training(query, keys, values, options)
         output = binding.restore(attended)
 
@@ -168,21 +211,55 @@ class ScaledDotProductAttention(SoftmaxAttention):
             grads = attend_backward(binding.lift(grad))
             return {
                 "query": binding.restore(grads.query),
-                "keys": grads.keys,
-                "values": grads.values,
+                **({} if binding.rows is not None else {"keys": grads.keys, "values": grads.values}),
                 **addend_gradients(grads.bias, binding, mask=mask, bias=bias),
             }
 
         self._record(output.shape, backward)
         return output
 
+    def _recall(self, query: ArrayLike, rows: Rows, causal: bool | None, check_finite: bool) -> Float32Array | None:
+        """The everyday call to a Memory, whose rows need no look; None where the query does, or they do not fit."""
+        dim, config = self._dim, self.config
+        if type(query) is not np.ndarray or query.dtype is not FLOAT32 or rows.keys.shape[1] != dim:
+            return None
+        if not (query.shape == (dim,) or (query.ndim == 2 and query.shape[1] == dim and query.size)):
+            return None
+        if not 0 < rows.stop - rows.start <= config.max_sequence_length:
+            return None
+        matrix = query if query.ndim == 2 else query[None]
+        keys = rows.keys
+        if config.normalize:
+            matrix, keys = engine.normalize_rows(matrix, dim), rows.unit_keys(dim)
+        try:
+            output: Float32Array = engine.attend(
+                matrix,
+                keys,
+                rows.values,
+                scale=self._scale,
+                causal=config.causal if causal is None else bool(causal),
+                check_finite=check_finite,
+            )
+        except NumericalInstabilityError:  # told in the words of the caller's query, the long way round
+            return None
+        return output if query.ndim == 2 else output[0]
+
+    def _read(self, binding: Binding, options: dict[str, Any]) -> tuple[Float32Array, ...]:
+        """The inputs as the engine reads them: cosine attention to a Memory has its keys ready."""
+        if binding.rows is None or not self.config.normalize:
+            return binding.arrays
+        query, _, *values = binding.arrays
+        options["normalize"] = False
+        return engine.normalize_rows(query, self._dim), binding.rows.unit_keys(self._dim), *values
+
     def attention_weights(
         self,
         query: ArrayLike,
-        keys: ArrayLike,
+        keys: KeysLike,
         *,
         mask: Mask = None,
         bias: Bias = None,
+        key_lengths: KeyLengths = None,
         causal: Causal = None,
         check_finite: CheckFinite = True,
     ) -> Float32Array:
@@ -192,7 +269,9 @@ class ScaledDotProductAttention(SoftmaxAttention):
         array([[0.5, 0.5]], dtype=float32)
         """
         binding = self.bind(query=query, keys=keys)
-        options = self._score_options(binding, mask=mask, bias=bias, causal=causal, check_finite=check_finite)
-        query, keys = binding.arrays
+        options = self._score_options(
+            binding, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
+        )
+        query, keys = self._read(binding, options)
         with binding.blaming_inputs():
             return binding.restore(engine.weights(query, keys, scale=self._scale, **options))

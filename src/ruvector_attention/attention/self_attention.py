@@ -7,7 +7,7 @@ from typing import Any
 
 from ..arrays import ArrayLike, Float32Array
 from ..errors import InvalidConfigError
-from ..options import Bias, Causal, CheckFinite, Mask, Training
+from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Out, Training
 from ..registry import register
 from ..specs import Binding, TensorSpec
 from .multi_head import HeadedAttention, HeadsConfig
@@ -52,16 +52,20 @@ class SelfAttention(HeadedAttention):
         *,
         mask: Mask = None,
         bias: Bias = None,
+        key_lengths: KeyLengths = None,
         causal: Causal = None,
         training: Training = False,
         check_finite: CheckFinite = True,
+        out: Out = None,
     ) -> Float32Array:
         """The outputs, (..., n_key, dim)."""
         return self._output(
             self._bind_self(query),
             training,
+            out,
             mask=mask,
             bias=bias,
+            key_lengths=key_lengths,
             causal=causal,
             check_finite=check_finite,
         )
@@ -72,6 +76,7 @@ class SelfAttention(HeadedAttention):
         *,
         mask: Mask = None,
         bias: Bias = None,
+        key_lengths: KeyLengths = None,
         causal: Causal = None,
         check_finite: CheckFinite = True,
     ) -> Float32Array:
@@ -81,6 +86,7 @@ class SelfAttention(HeadedAttention):
             replace(binding, names=binding.names[:2], arrays=binding.arrays[:2]),
             mask=mask,
             bias=bias,
+            key_lengths=key_lengths,
             causal=causal,
             check_finite=check_finite,
         )
@@ -96,6 +102,7 @@ class SelfAttention(HeadedAttention):
         *,
         mask: Mask = None,
         bias: Bias = None,
+        key_lengths: KeyLengths = None,
         causal: Causal = None,
         check_finite: CheckFinite = True,
     ) -> Float32Array:
@@ -105,6 +112,7 @@ class SelfAttention(HeadedAttention):
             self._bind_self(query),
             mask=mask,
             bias=bias,
+            key_lengths=key_lengths,
             causal=causal,
             check_finite=check_finite,
         )
