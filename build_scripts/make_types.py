@@ -23,11 +23,17 @@ TARGET = toolchain.ROOT / "web" / "src" / "mechanisms.gen.ts"
 HEADER = """\
 // Written by build_scripts/make_types.py from describe(); do not edit. A mechanism appears here by being registered.
 import type { AttentionObject, CallOptions, MechanismClass } from "./client.js";
+import type { Memory } from "./memory.js";
 import type { ArrayInput, MaskInput, Tensor } from "./tensor.js";
 """
 
 SIMPLE = {"int": "number", "float": "number", "bool": "boolean", "str": "string", "None": "null", "Any": "unknown"}
-ARRAYS = {"Float32Array": "Tensor", "ArrayLike": "ArrayInput", "array": "ArrayInput"}
+ARRAYS = {
+    "Float32Array": "Tensor",
+    "ArrayLike": "ArrayInput",
+    "array": "ArrayInput",
+    "KeysLike": "ArrayInput | Memory",
+}
 
 
 def source() -> str:
@@ -68,16 +74,32 @@ def class_interface(mechanism: dict[str, Any], cls: type) -> str:
         summary = (inspect.getdoc(function) or "").split("\n\n")[0]
         if summary:
             lines.append(f"  /** {comment(' '.join(summary.split()))} */")
-        lines.append(f"  {camel(method)}({parameters(function)}): Promise<{returned(function)}>;")
+        lines += [f"  {camel(method)}({each}): Promise<{returned(function)}>;" for each in overloads(function)]
     return "\n".join([*lines, "}", ""])
 
 
-def parameters(function: Any) -> str:
+def overloads(function: Any) -> list[str]:
+    """The parameters in each form that a call may have: with a Memory there are no values."""
+    annotations = {name: str(each.annotation) for name, each in inspect.signature(function).parameters.items()}
+    if annotations.get("keys") != "KeysLike" or "values" not in annotations:
+        return [parameters(function)]
+    keyed = parameters(function).replace("ArrayInput | Memory", "ArrayInput")
+    if "None" not in annotations["values"]:  # its default is for a Memory alone
+        keyed = keyed.replace("values?:", "values:")
+    return [keyed, parameters(function, without="values").replace("ArrayInput | Memory", "Memory")]
+
+
+def parameters(function: Any, without: str = "") -> str:
     """Positional parameters, then one object with the keyword-only ones and the bridge's own options."""
     hints = typing.get_type_hints(function, include_extras=True)
     positional, keywords, rest = [], [], ""
     for parameter in list(inspect.signature(function).parameters.values())[1:]:
-        kind = parameter_type(parameter, hints.get(parameter.name))
+        hint = hints.get(parameter.name)
+        if parameter.name == without:
+            continue
+        if any(getattr(extra, "in_process", False) for extra in getattr(hint, "__metadata__", ())):
+            continue
+        kind = parameter_type(parameter, hint)
         mark = "" if parameter.default is parameter.empty else "?"
         if parameter.kind is parameter.VAR_KEYWORD:
             rest = " & Record<string, unknown>"

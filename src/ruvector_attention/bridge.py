@@ -6,7 +6,8 @@
     release(handle)                       -> whether there was one
 
 An array is ``{"$array": flat buffer, "shape": [...], "dtype": "float32"}`` in both directions, so that one call is
-one conversion each way and no proxy outlives it. An error is ``{"class", "message", ...}``.
+one conversion each way and no proxy outlives it. An object that JavaScript holds, a Memory among the arguments, is
+``{"$handle": number}``. An error is ``{"class", "message", ...}``.
 """
 
 from __future__ import annotations
@@ -44,9 +45,7 @@ def create(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def call(handle: int, method: str, args: list[Any], kwargs: Mapping[str, Any]) -> Any:
-    found = _objects.get(handle)
-    if found is None:
-        raise OutOfBoundsError(f"handle {handle} is not alive; expected one that create() gave")
+    found = _held(handle)
     function = None if method.startswith("_") else getattr(found, method, None)
     if not callable(function):
         raise UnsupportedError(f"{type(found).__name__} has no method '{method}'")
@@ -55,6 +54,13 @@ def call(handle: int, method: str, args: list[Any], kwargs: Mapping[str, Any]) -
     if named and _is_argument(named, function, len(positional)):
         positional, named = [*positional, named], {}
     return _sent(function(*positional, **named))
+
+
+def _held(handle: int) -> Any:
+    found = _objects.get(handle)
+    if found is None:
+        raise OutOfBoundsError(f"handle {handle} is not alive; expected one that create() gave")
+    return found
 
 
 def release(handle: int) -> bool:
@@ -100,6 +106,8 @@ def _is_argument(named: Mapping[str, Any], function: Callable[..., Any], given: 
 def _received(value: Any) -> Any:
     """A value from JavaScript, its arrays as ndarrays over the buffers that came."""
     if isinstance(value, Mapping):
+        if "$handle" in value:
+            return _held(value["$handle"])
         if "$array" in value:
             flat = np.frombuffer(value["$array"], dtype="uint8" if value["dtype"] == "bool" else value["dtype"])
             array = flat.reshape(tuple(value["shape"]))

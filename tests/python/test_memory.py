@@ -511,3 +511,32 @@ def test_a_state_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
     memory.save_checkpoint(tmp_path / "bank")
     with pytest.raises(ra.InvalidConfigError, match="unknown mechanism 'memory'"):
         ra.Attention.load_checkpoint(tmp_path / "bank")
+
+
+# --- the bridge, as JavaScript calls it
+
+
+def test_a_handle_among_the_arguments_is_the_object_itself() -> None:
+    from ruvector_attention import bridge
+
+    def ask(verb: str, **arguments: Any) -> dict[str, Any]:
+        return bridge.dispatch(verb, arguments)
+
+    def sent(array: Array) -> dict[str, Any]:
+        return {"$array": array.tobytes(), "shape": list(array.shape), "dtype": array.dtype.name}
+
+    config = {"keys": sent(KEYS), "values": sent(VALUES), "capacity": 20}
+    made = ask("create", name="ruvector_attention:Memory", config=config)["value"]
+    assert made["config"] == {"type": "memory", "rows": 9, "dim": DIM, "dim_value": DIM}  # and not the arrays again
+    attention = ask("create", name="flash", config={"dim": DIM})["value"]["handle"]
+    forward: dict[str, Any] = {
+        "handle": attention, "method": "forward", "args": [sent(QUERY), {"$handle": made["handle"]}], "kwargs": {}
+    }  # fmt: skip
+    found = ask("call", **forward)["value"]
+    oracle.assert_close(np.asarray(found["$array"]).reshape(found["shape"]), oracle.attention(QUERY, KEYS, VALUES)[0])
+    append = {"handle": made["handle"], "method": "append", "args": [sent(KEYS[:2]), sent(VALUES[:2])], "kwargs": {}}
+    ids = ask("call", **append)["value"]
+    assert (ids["dtype"], np.asarray(ids["$array"]).tolist()) == ("int32", [9, 10])
+    assert ask("release", handle=made["handle"])["value"] is True
+    assert ask("call", **forward)["error"]["class"] == "OutOfBoundsError"
+    ask("release", handle=attention)

@@ -2,9 +2,10 @@
 
 import type { Description, MechanismDescription } from "./description.js";
 import { RuntimeLostError, UnsupportedError } from "./errors.js";
+import { Memory, type MemoryOptions } from "./memory.js";
 import { camel, mapKeys, snake } from "./naming.js";
 import { buffersOf, type Connection, type Wire } from "./protocol.js";
-import { decode, type Encoding, encode } from "./tensor.js";
+import { type ArrayInput, decode, type Encoding, encode } from "./tensor.js";
 
 export interface CallOptions {
   /** Hand the arrays' buffers over to the worker instead of copying them; the caller's arrays are then detached. */
@@ -19,11 +20,13 @@ export class Attention {
   #disposed = false;
   #config: Record<string, unknown> = {};
   readonly #client: Client;
+  readonly #label: string;
   readonly #inputs: readonly string[];
 
   /** @internal */
   constructor(client: Client, name: string, config: object, inputs: readonly string[] = []) {
     this.#client = client;
+    this.#label = new.target === Attention ? name.replace(/^.*:/, "") : new.target.name;
     this.#inputs = inputs;
     this.ready = client.open(name, config).then(({ handle, config: accepted }) => {
       this.#handle = handle;
@@ -45,8 +48,22 @@ export class Attention {
     // The arguments are read now: a caller may reuse its arrays as soon as it has the promise.
     const request = this.#client.encodeCall(snake(method), args, this.#inputs);
     await this.ready;
-    if (this.#disposed) throw new RuntimeLostError(`${this.constructor.name} was disposed; create another`);
+    this.#checkAlive();
     return this.#client.send(this.#handle, request);
+  }
+
+  /** @internal The handle by which a call of this client may take the object as an argument. */
+  handleFor(client: Client): number {
+    if (client !== this.#client) {
+      throw new UnsupportedError(`${this.#label} lives in another runtime; expected one of this runtime`);
+    }
+    this.#checkAlive();
+    if (this.#handle === 0) throw new UnsupportedError(`${this.#label} is not ready; await its ready first`);
+    return this.#handle;
+  }
+
+  #checkAlive(): void {
+    if (this.#disposed) throw new RuntimeLostError(`${this.#label} was disposed; create another`);
   }
 
   /** Frees the Python object. Further calls fail; a second dispose does nothing. */
@@ -146,6 +163,18 @@ export class Client {
     return (Class ? new Class(config) : new Attention(this, id, config)).ready;
   }
 
+  /**
+   * A bank of keys and values that stays in the runtime, checked and laid out once: `attention.forward(query, bank)`
+   * then sends the query alone. Without values the keys are brought back themselves.
+   */
+  memory(
+    keys: ArrayInput,
+    values?: ArrayInput | null,
+    options: MemoryOptions & CallOptions = {},
+  ): Promise<Memory> {
+    return Memory.open(this, keys, values, options);
+  }
+
   /** Ends the runtime; a worker is terminated. Everything still waiting rejects with RuntimeLostError. */
   close(): void {
     this.#connection.lose(new RuntimeLostError("the runtime was closed"));
@@ -157,7 +186,8 @@ export class Client {
 
   /** @internal */
   async open(name: string, config: object): Promise<{ handle: number; config: Record<string, unknown> }> {
-    const encoded = encode(mapKeys(config, snake), "config", this.#encoding(false));
+    const { transfer = false, ...settings } = config as CallOptions & Record<string, unknown>;
+    const encoded = encode(mapKeys(settings, snake), "config", this.#encoding(transfer));
     const reply = await this.#connection.request("create", { name, config: encoded }, this.#buffers(encoded));
     return decode(reply) as { handle: number; config: Record<string, unknown> };
   }
@@ -214,8 +244,13 @@ export class Client {
   }
 
   #encoding(transfer: boolean): Encoding {
-    return { transfer, sameThread: this.#sameThread };
+    return { transfer, sameThread: this.#sameThread, handleOf: this.#handleOf };
   }
+
+  readonly #handleOf = (value: object): number | undefined => {
+    const object = value instanceof Memory ? value.object : value;
+    return object instanceof Attention ? object.handleFor(this) : undefined;
+  };
 
   #buffers(value: Wire): ArrayBuffer[] {
     return this.#sameThread ? [] : buffersOf(value);

@@ -4,5 +4,6 @@ export type { Description, Field, InputSpec, MechanismDescription } from "./desc
 export * from "./errors.js";
 export { type LoadOptions, load, type RuvectorAttention } from "./load.js";
 export type * from "./mechanisms.gen.js";
+export { type AttendOptions, Memory, type MemoryOptions, type MemoryState } from "./memory.js";
 export type { Progress, TypedArray } from "./protocol.js";
 export { type ArrayInput, type MaskInput, type Nested, type Tensor, tensor } from "./tensor.js";

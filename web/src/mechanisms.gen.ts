@@ -1,5 +1,6 @@
 // Written by build_scripts/make_types.py from describe(); do not edit. A mechanism appears here by being registered.
 import type { AttentionObject, CallOptions, MechanismClass } from "./client.js";
+import type { Memory } from "./memory.js";
 import type { ArrayInput, MaskInput, Tensor } from "./tensor.js";
 
 /** Settings of CrossAttention. */
@@ -39,17 +40,18 @@ export interface CrossAttention extends AttentionObject<CrossAttentionConfig> {
   /** The weights of every head, (..., num_heads, n_query, n_key). */
   attentionWeights(
     query: ArrayInput,
-    keys: ArrayInput,
+    keys: ArrayInput | Memory,
     options?: {
       mask?: MaskInput | null;
       bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
       causal?: boolean | null;
       checkFinite?: boolean;
     } & CallOptions,
   ): Promise<Tensor>;
   /** As everywhere; keys that stood in for the values get both gradients. */
   backward(gradOutput: ArrayInput, options?: CallOptions): Promise<Record<string, Tensor>>;
-  /** The outputs, (..., n_query, dim). */
+  /** The outputs, (..., n_query, dim). A Memory takes the place of keys and values. */
   forward(
     query: ArrayInput,
     keys: ArrayInput,
@@ -57,6 +59,19 @@ export interface CrossAttention extends AttentionObject<CrossAttentionConfig> {
     options?: {
       mask?: MaskInput | null;
       bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
+      causal?: boolean | null;
+      training?: boolean;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  forward(
+    query: ArrayInput,
+    keys: Memory,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
       causal?: boolean | null;
       training?: boolean;
       checkFinite?: boolean;
@@ -72,7 +87,7 @@ export interface CrossAttention extends AttentionObject<CrossAttentionConfig> {
   /** attention_weights by the name under which other packages have it. */
   headAttentionWeights(
     query: ArrayInput,
-    keys: ArrayInput,
+    keys: ArrayInput | Memory,
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor>;
   /** The output of one head before the map out, (..., n_query, dim / num_heads). */
@@ -81,6 +96,12 @@ export interface CrossAttention extends AttentionObject<CrossAttentionConfig> {
     query: ArrayInput,
     keys: ArrayInput,
     values?: ArrayInput | null,
+    options?: CallOptions & Record<string, unknown>,
+  ): Promise<Tensor>;
+  headOutput(
+    head: number,
+    query: ArrayInput,
+    keys: Memory,
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor>;
   /** Take over parameters; nothing is changed unless all fit. */
@@ -122,17 +143,18 @@ export interface FlashAttention extends AttentionObject<FlashAttentionConfig> {
   /** The weights, (..., n_query, n_key): each row sums to 1, or is 0 where the mask leaves nothing. */
   attentionWeights(
     query: ArrayInput,
-    keys: ArrayInput,
+    keys: ArrayInput | Memory,
     options?: {
       mask?: MaskInput | null;
       bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
       causal?: boolean | null;
       checkFinite?: boolean;
     } & CallOptions,
   ): Promise<Tensor>;
   /** The gradients of the last ``forward(..., training=True)``, by name: of its inputs, of a bias or float mask that was given, and of every parameter; each has the shape of what it is the gradient of. */
   backward(gradOutput: ArrayInput, options?: CallOptions): Promise<Record<string, Tensor>>;
-  /** The outputs, (..., n_query, dim_value). */
+  /** The outputs, (..., n_query, dim_value). A Memory takes the place of keys and values. */
   forward(
     query: ArrayInput,
     keys: ArrayInput,
@@ -140,6 +162,19 @@ export interface FlashAttention extends AttentionObject<FlashAttentionConfig> {
     options?: {
       mask?: MaskInput | null;
       bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
+      causal?: boolean | null;
+      training?: boolean;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  forward(
+    query: ArrayInput,
+    keys: Memory,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
       causal?: boolean | null;
       training?: boolean;
       checkFinite?: boolean;
@@ -201,17 +236,18 @@ export interface MultiHeadAttention extends AttentionObject<MultiHeadAttentionCo
   /** The weights of every head, (..., num_heads, n_query, n_key). */
   attentionWeights(
     query: ArrayInput,
-    keys: ArrayInput,
+    keys: ArrayInput | Memory,
     options?: {
       mask?: MaskInput | null;
       bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
       causal?: boolean | null;
       checkFinite?: boolean;
     } & CallOptions,
   ): Promise<Tensor>;
   /** The gradients of the last ``forward(..., training=True)``, by name: of its inputs, of a bias or float mask that was given, and of every parameter; each has the shape of what it is the gradient of. */
   backward(gradOutput: ArrayInput, options?: CallOptions): Promise<Record<string, Tensor>>;
-  /** The outputs, (..., n_query, dim). */
+  /** The outputs, (..., n_query, dim). A Memory takes the place of keys and values. */
   forward(
     query: ArrayInput,
     keys: ArrayInput,
@@ -219,6 +255,19 @@ export interface MultiHeadAttention extends AttentionObject<MultiHeadAttentionCo
     options?: {
       mask?: MaskInput | null;
       bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
+      causal?: boolean | null;
+      training?: boolean;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  forward(
+    query: ArrayInput,
+    keys: Memory,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
       causal?: boolean | null;
       training?: boolean;
       checkFinite?: boolean;
@@ -234,7 +283,7 @@ export interface MultiHeadAttention extends AttentionObject<MultiHeadAttentionCo
   /** attention_weights by the name under which other packages have it. */
   headAttentionWeights(
     query: ArrayInput,
-    keys: ArrayInput,
+    keys: ArrayInput | Memory,
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor>;
   /** The output of one head before the map out, (..., n_query, dim / num_heads). */
@@ -246,6 +295,19 @@ export interface MultiHeadAttention extends AttentionObject<MultiHeadAttentionCo
     options?: {
       mask?: MaskInput | null;
       bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
+      causal?: boolean | null;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  headOutput(
+    head: number,
+    query: ArrayInput,
+    keys: Memory,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
       causal?: boolean | null;
       checkFinite?: boolean;
     } & CallOptions,
@@ -287,17 +349,18 @@ export interface ScaledDotProductAttention extends AttentionObject<ScaledDotProd
   /** The weights, (..., n_query, n_key): each row sums to 1, or is 0 where the mask leaves nothing. */
   attentionWeights(
     query: ArrayInput,
-    keys: ArrayInput,
+    keys: ArrayInput | Memory,
     options?: {
       mask?: MaskInput | null;
       bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
       causal?: boolean | null;
       checkFinite?: boolean;
     } & CallOptions,
   ): Promise<Tensor>;
   /** The gradients of the last ``forward(..., training=True)``, by name: of its inputs, of a bias or float mask that was given, and of every parameter; each has the shape of what it is the gradient of. */
   backward(gradOutput: ArrayInput, options?: CallOptions): Promise<Record<string, Tensor>>;
-  /** The outputs, (..., n_query, dim_value). */
+  /** The outputs, (..., n_query, dim_value). A Memory takes the place of keys and values. */
   forward(
     query: ArrayInput,
     keys: ArrayInput,
@@ -305,6 +368,19 @@ export interface ScaledDotProductAttention extends AttentionObject<ScaledDotProd
     options?: {
       mask?: MaskInput | null;
       bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
+      causal?: boolean | null;
+      training?: boolean;
+      checkFinite?: boolean;
+    } & CallOptions,
+  ): Promise<Tensor>;
+  forward(
+    query: ArrayInput,
+    keys: Memory,
+    options?: {
+      mask?: MaskInput | null;
+      bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
       causal?: boolean | null;
       training?: boolean;
       checkFinite?: boolean;
@@ -365,6 +441,7 @@ export interface SelfAttention extends AttentionObject<SelfAttentionConfig> {
     options?: {
       mask?: MaskInput | null;
       bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
       causal?: boolean | null;
       checkFinite?: boolean;
     } & CallOptions,
@@ -377,6 +454,7 @@ export interface SelfAttention extends AttentionObject<SelfAttentionConfig> {
     options?: {
       mask?: MaskInput | null;
       bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
       causal?: boolean | null;
       training?: boolean;
       checkFinite?: boolean;
@@ -398,6 +476,7 @@ export interface SelfAttention extends AttentionObject<SelfAttentionConfig> {
     options?: {
       mask?: MaskInput | null;
       bias?: ArrayInput | null;
+      keyLengths?: ArrayInput | null;
       causal?: boolean | null;
       checkFinite?: boolean;
     } & CallOptions,

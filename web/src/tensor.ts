@@ -50,6 +50,8 @@ export interface Encoding {
   transfer: boolean;
   /** The host reads the arrays in this thread before the call returns: no copy is needed. */
   sameThread: boolean;
+  /** The handle of an object that lives in the runtime; undefined for any other. */
+  handleOf?: (value: object) => number | undefined;
 }
 
 /**
@@ -62,6 +64,8 @@ export function encode(value: unknown, name: string, how: Encoding): Wire {
   if (ArrayBuffer.isView(value)) return encodeTyped(value, shapeOf(value), name, how);
   if (Array.isArray(value)) return encodeList(value, name, how);
   if (typeof value === "object") {
+    const handle = how.handleOf?.(value);
+    if (handle !== undefined) return { $handle: handle };
     if ("data" in value && "shape" in value) return encodeShaped(value, name, how);
     const prototype = Object.getPrototypeOf(value);
     if (prototype === Object.prototype || prototype === null) {

@@ -15,6 +15,7 @@ import {
   tensor,
   UnsupportedError,
 } from "../dist/lib/index.js";
+import { memoryTests } from "./memory.suite.mjs";
 import { indexURL, vectorFiles, wheel } from "./runtime.mjs";
 
 const MEAN = `
@@ -322,6 +323,8 @@ export function bridgeTests(options) {
     for (let i = 0; i < 300; i++) await attention.forward(query, keys, values);
     assert.equal((await ra.describe()).handles, before);
   });
+
+  memoryTests({ runtime: () => ra, query, keys, values, reference, close, flat }, options);
 
   const files = vectorFiles();
   test("golden vectors", {

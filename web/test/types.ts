@@ -1,5 +1,12 @@
 /** Compiled by `npm run typecheck`, never run: what the types promise, and what they refuse. */
-import { type FlashAttention, load, type MultiHeadAttention, type Tensor, tensor } from "../src/index.js";
+import {
+  type FlashAttention,
+  load,
+  type Memory,
+  type MultiHeadAttention,
+  type Tensor,
+  tensor,
+} from "../src/index.js";
 
 export async function promises(): Promise<void> {
   const ra = await load({ assetBase: "./", worker: true, onProgress: ({ fraction }) => fraction.toFixed(1) });
@@ -20,8 +27,21 @@ export async function promises(): Promise<void> {
   // A mechanism that only the running package knows is reached by name.
   const own = await ra.create("my_module:MyAttention", { anything: 1 });
   const answer: unknown = await own.call("anything", query);
+  // A memory stands for keys and values, wherever both are taken.
+  const bank: Memory = await ra.memory(query, query, { capacity: 100 });
+  const ids: Int32Array = await bank.append(query, query);
+  const gone: number = await bank.evict({ oldest: bank.length - ids.length });
+  await bank.project(heads);
+  const read: Tensor[] = [
+    await flash.forward(query, bank),
+    await flash.forward(query, bank, { mask: [[true, false]], keyLengths: [2] }),
+    await heads.attentionWeights(query, bank),
+    await heads.headOutput(gone, query, bank),
+    await bank.attend(query, { normalize: true }),
+  ];
+  await bank.dispose();
   await flash.dispose();
-  console.log(shape, weights, width, answer);
+  console.log(shape, weights, width, answer, read);
 
   // @ts-expect-error dim is required
   new ra.FlashAttention({});
@@ -29,6 +49,10 @@ export async function promises(): Promise<void> {
   await ra.FlashAttention.create({ dim: 8, dims: 8 });
   // @ts-expect-error a string is no array
   await flash.forward("query", query, query);
+  // @ts-expect-error keys of an array have values beside them
+  await flash.forward(query, query);
+  // @ts-expect-error those of a memory do not
+  await flash.forward(query, bank, query);
   // @ts-expect-error an option that does not exist
   await flash.forward(query, query, query, { maks: null });
   // @ts-expect-error a runtime that does not exist
