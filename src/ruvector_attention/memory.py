@@ -67,7 +67,8 @@ class Memory:
         self._next_id = 0
         dim_value = None if value_rows is None else value_rows.shape[1]
         store = Store(max(capacity, LEAST_CAPACITY), key_rows.shape[1], dim_value)
-        self._rows = Rows(store, 0, 0)
+        #: The rows of this moment, as mechanisms read them; replaced by every change, never altered.
+        self.rows = Rows(store, 0, 0)
         self._add(key_rows, value_rows)
 
     # --- changing it
@@ -84,7 +85,7 @@ class Memory:
             return self._add(key_rows, value_rows)
 
     def _add(self, keys: Float32Array, values: Float32Array | None) -> IntArray:
-        rows, count = self._rows, len(keys)
+        rows, count = self.rows, len(keys)
         if rows.stop + count > rows.store.capacity:
             capacity = rows.store.capacity
             while len(rows) + count > FULL * capacity and len(rows) > 0:
@@ -94,7 +95,7 @@ class Memory:
         ids = np.arange(self._next_id, self._next_id + count)
         rows.store.write(rows.stop, keys, values, ids)
         self._next_id += count
-        self._rows = Rows(rows.store, rows.start, rows.stop + count)
+        self.rows = Rows(rows.store, rows.start, rows.stop + count)
         return ids
 
     def evict(self, ids: ArrayLike | None = None, *, oldest: int | None = None) -> int:
@@ -107,23 +108,23 @@ class Memory:
         if (ids is None) == (oldest is None):
             raise UnsupportedError("evict takes either ids or oldest=count; expected exactly one of them")
         with self._changing:
-            rows = self._rows
+            rows = self.rows
             if oldest is not None:
                 dropped = _checked_count(oldest, len(rows))
-                self._rows = Rows(rows.store, rows.start + dropped, rows.stop)
+                self.rows = Rows(rows.store, rows.start + dropped, rows.stop)
                 return dropped
             places = _places(rows.ids, ids)
             if places.size and places[-1] == places.size - 1:  # they are the oldest
-                self._rows = Rows(rows.store, rows.start + places.size, rows.stop)
+                self.rows = Rows(rows.store, rows.start + places.size, rows.stop)
             elif places.size:
                 stay = np.delete(np.arange(rows.start, rows.stop), places)
-                self._rows = renewed(rows, stay, rows.store.capacity)
+                self.rows = renewed(rows, stay, rows.store.capacity)
             return int(places.size)
 
     def clear(self) -> None:
         """Drop all rows, and the memory that they had. Ids go on from where they were."""
         with self._changing:
-            self._rows = renewed(self._rows, np.arange(0), LEAST_CAPACITY)
+            self.rows = renewed(self.rows, np.arange(0), LEAST_CAPACITY)
 
     # --- reading it
 
@@ -175,55 +176,50 @@ class Memory:
         if len(self):
             attention.bind(keys=self, values=None)
         with self._changing:
-            columns = self._rows.store.columns
+            columns = self.rows.store.columns
             columns.pop(attention, None)
             if attention._memory_maps():
                 columns[attention] = {}
         if len(self):
-            self._rows.mapped(attention)
-
-    @property
-    def rows(self) -> Rows:
-        """The rows of this moment, as mechanisms read them."""
-        return self._rows
+            self.rows.mapped(attention)
 
     @property
     def keys(self) -> Float32Array:
         """(n_key, dim), a read-only view of the rows of this moment."""
-        return self._rows.keys
+        return self.rows.keys
 
     @property
     def values(self) -> Float32Array:
         """(n_key, dim_value), a read-only view of the rows of this moment; the keys, where no values were given."""
-        return self._rows.values
+        return self.rows.values
 
     @property
     def ids(self) -> IntArray:
         """(n_key,), rising; a read-only view."""
-        return self._rows.ids
+        return self.rows.ids
 
     @property
     def dim(self) -> int:
         """Channels of a key."""
-        return int(self._rows.keys.shape[1])
+        return int(self.rows.dim)
 
     @property
     def dim_value(self) -> int:
         """Channels of a value."""
-        return int(self._rows.values.shape[1])
+        return int(self.rows.values.shape[1])
 
     @property
     def capacity(self) -> int:
         """Rows that the present buffer has room for."""
-        return self._rows.store.capacity
+        return self.rows.store.capacity
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory held, room for more rows and what is kept for mechanisms included."""
-        return self._rows.store.nbytes
+        return self.rows.store.nbytes
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def __repr__(self) -> str:
         count = len(self)
@@ -238,7 +234,7 @@ class Memory:
     def state_dict(self) -> dict[str, npt.NDArray[Any]]:
         """A copy of all that distinguishes it from another: keys, values where they are not the keys, ids."""
         with self._changing:
-            rows, next_id = self._rows, self._next_id
+            rows, next_id = self.rows, self._next_id
         state: dict[str, npt.NDArray[Any]] = {"keys": rows.keys.copy()}
         if not rows.store.values_are_keys:
             state["values"] = rows.values.copy()
@@ -271,9 +267,9 @@ class Memory:
             raise InvalidConfigError(
                 f"ids do not rise from 0 to next_id = {bounds[-1]}; expected them as state_dict gave them"
             )
-        fresh._rows.store.ids[: len(ids)] = ids
+        fresh.rows.store.ids[: len(ids)] = ids
         with self._changing:
-            self._rows, self._next_id = fresh._rows, int(bounds[-1])
+            self.rows, self._next_id = fresh.rows, int(bounds[-1])
             self._readers.clear()
 
     def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
@@ -306,7 +302,7 @@ def _checked_rows(
 ) -> tuple[Float32Array, Float32Array | None]:
     """Keys and values as finite float32 rows that fit each other, and the memory that they are for."""
     key_rows = _checked_matrix("keys", "dim", keys, None if memory is None else memory.dim)
-    has_values = memory is None or not memory._rows.store.values_are_keys
+    has_values = memory is None or not memory.rows.store.values_are_keys
     if values is None:
         if memory is not None and has_values:
             raise UnsupportedError("values is None; expected a row for each key, for this memory has values")

@@ -28,16 +28,17 @@ RowMap = Callable[[Float32Array], Float32Array]
 class Rows:
     """The rows of a Memory at one moment, which never change: what one call reads."""
 
-    __slots__ = ("ids", "keys", "start", "stop", "store", "values")
+    __slots__ = ("count", "dim", "ids", "keys", "start", "stop", "store", "values")
 
     def __init__(self, store: Store, start: int, stop: int) -> None:
         self.store, self.start, self.stop = store, start, stop
+        self.count, self.dim = stop - start, store.keys.shape[1]
         self.keys = _view(store.keys, start, stop)
         self.values = self.keys if store.values_are_keys else _view(store.values, start, stop)
         self.ids: IntArray = _view(store.ids, start, stop)
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        return self.count
 
     def unit_keys(self, dim: int) -> Float32Array:
         """The keys, each group of ``dim`` channels scaled to length 1; computed once a row."""

@@ -257,13 +257,11 @@ def are_plain_matrices(query: ArrayLike, keys: ArrayLike, values: ArrayLike, dim
     # NumPy holds one dtype object for native float32, so identity suffices here; a lookalike goes the longer way
     if not (query.dtype is FLOAT32 and keys.dtype is FLOAT32 and values.dtype is FLOAT32):
         return False
-    rows, keyed, valued = query.shape, keys.shape, values.shape
-    return (
-        len(rows) == 2
-        and len(keyed) == 2
-        and len(valued) == 2
-        and rows[1] == dim == keyed[1]
-        and rows[0] > 0
-        and valued[1] > 0
-        and 0 < keyed[0] == valued[0] <= max_keys
-    )
+    try:
+        n_query, dim_query = query.shape
+        n_key, dim_key = keys.shape
+        n_value, dim_value = values.shape
+    except ValueError:  # not two axes
+        return False
+    fit: bool = dim_query == dim == dim_key and n_query > 0 and dim_value > 0 and 0 < n_key == n_value <= max_keys
+    return fit

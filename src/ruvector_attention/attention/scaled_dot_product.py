@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 
@@ -190,8 +190,8 @@ class ScaledDotProductAttention(SoftmaxAttention):
                     return output
                 except BufferError:  # an array that is not aligned, which bind copies
                     pass
-            elif type(keys) is Memory and values is None and out is None:
-                recalled = self._recall(query, keys.rows, causal, check_finite)
+            elif type(keys) is Memory and values is None:
+                recalled = self._recall(query, keys.rows, causal, check_finite, out)
                 if recalled is not None:
                     return recalled
         binding = self.bind(query=query, keys=keys, values=values)
@@ -218,31 +218,40 @@ class ScaledDotProductAttention(SoftmaxAttention):
         self._record(output.shape, backward)
         return output
 
-    def _recall(self, query: ArrayLike, rows: Rows, causal: bool | None, check_finite: bool) -> Float32Array | None:
+    def _recall(
+        self, query: ArrayLike, rows: Rows, causal: bool | None, check_finite: bool, out: Any
+    ) -> Float32Array | None:
         """The everyday call to a Memory, whose rows need no look; None where the query does, or they do not fit."""
         dim, config = self._dim, self.config
-        if type(query) is not np.ndarray or query.dtype is not FLOAT32 or rows.keys.shape[1] != dim:
+        if type(query) is not np.ndarray or query.dtype is not FLOAT32 or rows.dim != dim:
             return None
-        if not (query.shape == (dim,) or (query.ndim == 2 and query.shape[1] == dim and query.size)):
+        is_vector = query.ndim == 1
+        matrix = query[None] if is_vector else query
+        if matrix.ndim != 2 or matrix.shape[1] != dim or not matrix.size:
             return None
-        if not 0 < rows.stop - rows.start <= config.max_sequence_length:
+        if not 0 < rows.count <= config.max_sequence_length:
             return None
-        matrix = query if query.ndim == 2 else query[None]
-        keys = rows.keys
+        keys, values, target = rows.keys, rows.values, None
+        if out is not None:
+            as_output(out, (*query.shape[:-1], values.shape[1]), query=query, keys=keys, values=values)
+            target = out[None] if is_vector else out
         if config.normalize:
             matrix, keys = engine.normalize_rows(matrix, dim), rows.unit_keys(dim)
         try:
             output: Float32Array = engine.attend(
                 matrix,
                 keys,
-                rows.values,
+                values,
                 scale=self._scale,
                 causal=config.causal if causal is None else bool(causal),
                 check_finite=check_finite,
+                out=target,
             )
         except NumericalInstabilityError:  # told in the words of the caller's query, the long way round
             return None
-        return output if query.ndim == 2 else output[0]
+        if out is not None:
+            return cast("Float32Array", out)
+        return output[0] if is_vector else output
 
     def _read(self, binding: Binding, options: dict[str, Any]) -> tuple[Float32Array, ...]:
         """The inputs as the engine reads them: cosine attention to a Memory has its keys ready."""
