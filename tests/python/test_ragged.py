@@ -133,12 +133,14 @@ def test_self_attention_leaves_padding_unread_as_keys() -> None:
         attention(spoiled(tokens, lengths), key_lengths=lengths)  # a row of padding is a query all the same
 
 
-def test_keys_shared_by_the_batch_are_read_up_to_the_longest() -> None:
+@pytest.mark.parametrize("lead", [(), (1,)])
+def test_keys_shared_by_the_batch_are_read_up_to_the_longest(lead: tuple[int, ...]) -> None:
     attention = ra.MultiHeadAttention(dim=DIM, num_heads=3)
     keys, values = KEYS[0, 0].copy(), VALUES[0, 0].copy()
     keys[7:], values[7:] = np.nan, np.nan
     lengths = np.array([7, 2, 5])
-    found = attention(QUERY[0], keys, values, key_lengths=lengths, training=True)
+    shared = keys.reshape(*lead, N_KEY, DIM), values.reshape(*lead, N_KEY, DIM)
+    found = attention(QUERY[0], *shared, key_lengths=lengths, training=True)
     for item, length in enumerate(lengths):
         oracle.assert_close(found[item], attention(QUERY[0, item], keys[:length], values[:length]))
     assert all(np.isfinite(array).all() for array in attention.backward(GRAD[0]).values())
