@@ -167,16 +167,15 @@ def growth(found: list[Record], file: Path) -> None:
             )
             sizes, times = zip(*points, strict=True)
             style = "--" if window else "-"
-            label = f"{runtime}, {f'window {window}' if window else 'all pairs'}"
+            last = f"{times[-1]:,.0f} ms" if times[-1] >= 100 else f"{times[-1]:.3g} ms"
+            label = f"{runtime}, {f'window {window}' if window else 'all pairs'}: {last} at {sizes[-1]:,}"
             axis.plot(sizes, times, style, color=colour, marker="o", markersize=5, label=label)
             power = 1 if window else 2
             theory = [times[-1] * (n / sizes[-1]) ** power for n in sizes]
             axis.plot(sizes, theory, ":", color="#bbbbbb", linewidth=1.2, zorder=0)
-            text = f"{times[-1]:,.0f} ms" if times[-1] >= 100 else f"{times[-1]:.3g} ms"
-            axis.annotate(text, points[-1], (7, 0), textcoords="offset points", fontsize=8, va="center")
     every = sorted({record["n"] for record in shown})
     axis.set(
-        xscale="log", yscale="log", xlabel="n (queries and keys)", ylabel="ms", xlim=(every[0] / 1.3, every[-1] * 2)
+        xscale="log", yscale="log", xlabel="n (queries and keys)", ylabel="ms", xlim=(every[0] / 1.3, every[-1] * 1.3)
     )
     axis.set_xticks(every, [f"{n:,}" for n in every])
     axis.minorticks_off()
