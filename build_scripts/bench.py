@@ -5,6 +5,7 @@
     python3 build_scripts/bench.py --json out.json --plot out.png
     python3 build_scripts/bench.py --only self-8x1024x64 --runtime cpython
     python3 build_scripts/bench.py --suite reach             # the target figures: figure, target, met or not
+    python3 build_scripts/bench.py --suite growth            # our own cost against n: n² for all pairs, n for a window
 
 The peers (torch, onnxruntime, tfjs, ...) live in an environment of their own in `.cache/bench`, set up on first use.
 """

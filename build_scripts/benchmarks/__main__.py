@@ -10,12 +10,12 @@ from typing import Any
 
 from toolchain_store import ROOT
 
-from . import options, report, targets
+from . import growth, options, plot, report, targets
 from .browser import BrowserWorker
-from .environment import BENCH
+from .environment import BENCH, load_note
 from .lanes import HERE, Lane, Worker, node_worker, python_worker
 from .runner import Contestant, Runner, say
-from .workloads import select
+from .workloads import GROWTH, select
 
 NATIVE_PEERS = ("numpy", "torch", "onnxruntime", "onnxruntime-attention")
 JAVASCRIPT = (
@@ -118,13 +118,21 @@ def wheel_sizes() -> dict[str, float]:
 def main() -> None:
     chosen = options.parse(sys.argv[1:])
     configuration = json.loads(Path(os.environ["BENCH_CONFIGURATION"]).read_text())
-    runner = Runner(lanes(chosen.runtimes, configuration), opener(configuration, chosen.pace), chosen.pace, BENCH)
+    found_lanes = lanes(chosen.runtimes, configuration)
+    if busy := load_note():
+        say(busy)
+    grows = chosen.suite == "growth"
+    if grows:
+        found_lanes = growth.own(found_lanes)
+    runner = Runner(found_lanes, opener(configuration, chosen.pace), chosen.pace, BENCH)
     everyone: list[Contestant] = []
     reach = chosen.suite == "reach"
     calls: dict[str, Any] = {}
     try:
         only = [*chosen.only, *targets.FIRST_WORKLOADS] if reach else chosen.only
-        for workload in select(only, chosen.quick):
+        if grows:
+            everyone = runner.run(*select(only, chosen.quick, GROWTH))
+        for workload in [] if grows else select(only, chosen.quick):
             contestants = runner.run(workload)
             everyone += contestants
             print(report.table(workload, contestants, runner.peaks), flush=True)
@@ -133,17 +141,26 @@ def main() -> None:
     finally:
         runner.close()
     print(report.peaks_line(runner.peaks))
-    measured = targets.Measured(everyone, runner.peaks, calls, wheel_sizes() if reach else {})
-    print(targets.table(targets.FIRST if reach else targets.ENGINE, measured))
+    if grows:
+        print(growth.table(everyone))
+    else:
+        measured = targets.Measured(everyone, runner.peaks, calls, wheel_sizes() if reach else {})
+        print(targets.table(targets.FIRST if reach else targets.ENGINE, measured))
     for name, why in configuration["missing"].items():
         print(f"without {name}: {why}")
     found = report.records(everyone, runner.peaks)
+    if grows:
+        beside = growth.figures(everyone)
+        found = [record | beside.get((record["runtime"], record["workload"]), {}) for record in found]
     if chosen.json:
         report.write_json(found, chosen.json)
         say(f"{len(found)} measurements in {chosen.json}")
     if chosen.plot:
-        report.plot(found, chosen.plot)
-        say(f"plot in {chosen.plot}")
+        if any(record["ms"] is not None for record in found):
+            (plot.growth if grows else plot.engines)(found, chosen.plot)
+            say(f"plot in {chosen.plot}")
+        else:
+            say("nothing was timed, so there is nothing to plot")
 
 
 if __name__ == "__main__":

@@ -64,6 +64,16 @@ def node_project() -> Path:
     return folder
 
 
+def load_note() -> str:
+    """A sentence where other programs keep this machine busy, for then a slow figure says little; else empty."""
+    if not hasattr(os, "getloadavg"):
+        return ""
+    load, processors = os.getloadavg()[0], os.cpu_count() or 1
+    if load <= 0.5 * processors:
+        return ""
+    return f"the machine is busy (load {load:.1f} on {processors} processors): figures will be worse than they are"
+
+
 def clean_environment(**extra: str) -> dict[str, str]:
     """This environment without the settings that hobble or multiply a peer's BLAS, plus `extra`."""
     dropped = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "ATEN_CPU_CAPABILITY", "RUVECTOR_ATTENTION_BACKEND")

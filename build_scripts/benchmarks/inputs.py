@@ -64,13 +64,40 @@ def max_relative_error(answer: NDArray[Any], expected: NDArray[np.float64]) -> f
     return float(difference.max() / np.abs(expected).max())
 
 
+def checked(workload: Workload, answer: NDArray[Any]) -> NDArray[Any]:
+    """The rows of an answer that `reference` has; the whole answer where it has all, or where the size is wrong."""
+    if not workload.checked_rows or answer.size != math.prod(workload.answer_shape):
+        return answer
+    return answer.reshape(workload.answer_shape)[_checked_rows(workload)]
+
+
+def _checked_rows(workload: Workload) -> NDArray[np.int64]:
+    """Evenly spread, the first and the last among them."""
+    return np.linspace(0, workload.n_query - 1, workload.checked_rows).round().astype(np.int64)
+
+
 def _answer(workload: Workload, wide: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     if workload.kind == "layer":
         return _layer(workload, wide)
     q, k, v = (_with_heads(wide[name]) for name in ("q", "k", "v"))
     if workload.kind == "backward":
         return _backward(q, k, v, _with_heads(wide["grad"]))
+    if workload.checked_rows:
+        return _rows(workload, q[0], k[0], v[0], _checked_rows(workload))
     return _attention(workload, q, k, v)
+
+
+def _rows(
+    workload: Workload, q: NDArray[np.float64], k: NDArray[np.float64], v: NDArray[np.float64], rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Some rows of the attention of one head."""
+    scores = q[rows] @ k.T * workload.dim**-0.5
+    distance = rows[:, None] - np.arange(workload.n_key)
+    if workload.window:
+        scores[np.abs(distance) > workload.window // 2] = -np.inf
+    if workload.causal:
+        scores[distance < 0] = -np.inf
+    return _softmax(scores) @ v
 
 
 def _with_heads(array: NDArray[np.float64]) -> NDArray[np.float64]:

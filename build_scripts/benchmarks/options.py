@@ -46,11 +46,19 @@ def parse(arguments: list[str]) -> Options:
         description="Every workload × runtime × engine in interleaved rounds, each answer checked against float64.",
     )
     parser.add_argument(
-        "--suite", choices=("engine", "reach"), default="engine", help="all workloads, or the few target figures"
+        "--suite",
+        choices=("engine", "reach", "growth"),
+        default="engine",
+        help="all workloads, the few target figures, or how our cost grows with n",
     )
     parser.add_argument("--quick", action="store_true", help="the main workloads, under two minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements as a JSON list")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw GFLOP/s of every engine (PNG, SVG or PDF)")
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw GFLOP/s of every engine, or how the cost grows (PNG, SVG or PDF)",
+    )
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="PART", help="only workloads whose name contains one of these"
     )

@@ -1,4 +1,4 @@
-"""What the run says: the table, the JSON list and the plot, all from the same contestants."""
+"""What the run says: the table and the JSON list, from which the plot is drawn, all from the same contestants."""
 
 from __future__ import annotations
 
@@ -129,6 +129,7 @@ def records(contestants: list[Contestant], peaks: Peaks) -> list[dict[str, Any]]
                 "ms": contestant.ms if timed else None,
                 "gflops": contestant.gflops if timed else None,
                 "peak_share": share(contestant.gflops, peak) if timed and contestant.gflops else None,
+                "ours_is": speedup(contestant, contestants) if timed else None,
                 "max_rel_error": contestant.error if math.isfinite(contestant.error) else None,
             }
         )
@@ -138,40 +139,3 @@ def records(contestants: list[Contestant], peaks: Peaks) -> list[dict[str, Any]]
 def write_json(found: list[dict[str, Any]], file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found, indent=1) + "\n")
-
-
-def plot(found: list[dict[str, Any]], file: Path) -> None:
-    """GFLOP/s (log scale) of every engine with one thread: a panel a runtime, a group of bars a workload."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    shown = [record for record in found if record["ms"] is not None and record["threads"] == 1]
-    runtimes = list(dict.fromkeys(record["runtime"] for record in shown))
-    if not runtimes:
-        raise SystemExit("bench: nothing was timed, so there is nothing to plot")
-    workloads = list(dict.fromkeys(record["workload"] for record in shown))
-    engines = list(dict.fromkeys(record["engine"] for record in shown))
-    colours = {engine: pyplot.get_cmap("tab20")(index % 20) for index, engine in enumerate(engines)}
-    figure, axes = pyplot.subplots(
-        len(runtimes), 1, squeeze=False, sharex=True, figsize=(4 + 1.1 * len(workloads), 2.6 * len(runtimes))
-    )
-    for axis, runtime in zip(axes[:, 0], runtimes, strict=True):
-        here = [record for record in shown if record["runtime"] == runtime]
-        names = [engine for engine in engines if any(record["engine"] == engine for record in here)]
-        width = 0.8 / len(names)
-        for record in here:
-            place = workloads.index(record["workload"]) - 0.4 + width * (names.index(record["engine"]) + 0.5)
-            ours = record["engine"].partition("@")[0] in OURS
-            axis.bar(
-                place, record["gflops"], width, color=colours[record["engine"]], edgecolor="black" if ours else "none"
-            )
-        handles = [pyplot.Rectangle((0, 0), 1, 1, color=colours[name]) for name in names]
-        axis.legend(handles, names, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        axis.set(yscale="log", ylabel="GFLOP/s", title=runtime)
-    axes[-1, 0].set_xticks(range(len(workloads)), workloads, rotation=30, ha="right")
-    figure.tight_layout()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=130)
-    pyplot.close(figure)

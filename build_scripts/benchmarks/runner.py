@@ -40,6 +40,11 @@ class Contestant:
     mbytes: float | None = None
 
     @property
+    def key(self) -> tuple[Lane, str, str]:
+        """What its worker keeps the prepared call under."""
+        return self.lane, self.engine, self.workload.name
+
+    @property
     def label(self) -> str:
         return self.lane.label(self.engine)
 
@@ -61,7 +66,7 @@ class Runner:
     def __init__(self, lanes: list[Lane], open_worker: Open, pace: Pace, cache: Path) -> None:
         self.lanes, self._open_worker, self._pace, self._cache = lanes, open_worker, pace, cache
         self._workers: dict[Lane, Worker] = {}
-        self._ready: set[tuple[Lane, str]] = set()
+        self._ready: set[tuple[Lane, str, str]] = set()
         self._scratch = tempfile.TemporaryDirectory(prefix="answers-", dir=cache)
         self.peaks: dict[tuple[str, str], Message] = {}
 
@@ -70,14 +75,18 @@ class Runner:
             worker.close()
         self._scratch.cleanup()
 
-    def run(self, workload: Workload) -> list[Contestant]:
+    def run(self, *workloads: Workload) -> list[Contestant]:
+        """One workload; or several, in the same rounds, where their times are compared with one another."""
         started = time.monotonic()
-        self._write(workload)
-        expected = inputs.reference(workload, self._cache / "references")
-        lanes = [lane for lane in self.lanes if lane.threads in workload.threads]
-        contestants = [Contestant(workload, lane, engine) for lane in lanes for engine in lane.engines]
-        for contestant in contestants:
-            self._prepare(contestant, expected)
+        contestants: list[Contestant] = []
+        for workload in workloads:
+            self._write(workload)
+            expected = inputs.reference(workload, self._cache / "references")
+            lanes = [lane for lane in self.lanes if lane.threads in workload.threads]
+            several = [Contestant(workload, lane, engine) for lane in lanes for engine in lane.engines]
+            for contestant in several:
+                self._prepare(contestant, expected)
+            contestants += several
         self.measure_peaks()
         for index in range(self._pace.rounds):
             for contestant in order(contestants, index):
@@ -86,9 +95,8 @@ class Runner:
         for contestant in contestants:
             if contestant.lane in self._workers:
                 self._ask(contestant, "release")
-        if workload.memory:
-            self._measure_memory(contestants)
-        say(f"{workload.name}: {time.monotonic() - started:.0f} s")
+        self._measure_memory([contestant for contestant in contestants if contestant.workload.memory])
+        say(f"{_span(workloads)}: {time.monotonic() - started:.0f} s")
         return contestants
 
     def measure_peaks(self) -> None:
@@ -148,17 +156,18 @@ class Runner:
             contestant.reason = f"failed: {reply['error']}"
         else:
             answer = np.fromfile(Path(self._scratch.name) / "answer.f32", dtype="<f4")
+            answer = inputs.checked(contestant.workload, answer)
             contestant.error = inputs.max_relative_error(answer, expected)
             if not contestant.error <= TOLERANCE:
                 size = f", {answer.size} values for {expected.size}" if answer.size != expected.size else ""
                 contestant.reason = f"WRONG answer{size}: not timed"
-            self._ready.add((contestant.lane, contestant.engine))
+            self._ready.add(contestant.key)
 
     def _time(self, contestant: Contestant) -> None:
-        if (contestant.lane, contestant.engine) not in self._ready and (reply := self._ask(contestant, "prepare")):
+        if contestant.key not in self._ready and (reply := self._ask(contestant, "prepare")):
             contestant.reason = f"failed: {reply}"
             return
-        self._ready.add((contestant.lane, contestant.engine))
+        self._ready.add(contestant.key)
         started = time.monotonic()
         reply = self._ask(contestant, "time", seconds=self._pace.turn)
         contestant.spent += time.monotonic() - started
@@ -172,6 +181,8 @@ class Runner:
 
         A small call comes first: what a library sets up once is not what a call costs.
         """
+        if not contestants:
+            return
         small = next(workload for workload in WORKLOADS if workload.kind == "attention" and workload.flops > 1e8)
         self._write(small)
         for contestant in contestants:
@@ -192,6 +203,11 @@ class Runner:
 
         inputs.write(workload, self._cache / "inputs")
         models.write(workload, self._cache / "models")
+
+
+def _span(workloads: tuple[Workload, ...]) -> str:
+    names = [workload.name for workload in workloads]
+    return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}, {len(names)} workloads"
 
 
 def say(message: str) -> None:

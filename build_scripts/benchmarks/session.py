@@ -3,9 +3,9 @@
 A request is a JSON object with `op`; the answer is one too. Arrays travel as raw float32 files.
   prepare  engine, workload, folder, answer -> {} after writing the engine's answer to the file `answer`,
                                                or {unavailable: reason}
-  time     engine, seconds                  -> {ms, calls}: one turn of a round, of about `seconds`
+  time     engine, workload, seconds        -> {ms, calls}: one turn of a round, of about `seconds`
   memory   engine, workload, folder         -> {mbytes}: what a call needs beyond in- and output, or {unavailable}
-  release  engine                           -> {}: forget the prepared call and its arrays
+  release  engine, workload                 -> {}: forget the prepared call and its arrays
   peak                                      -> {gflops, gbytes, backend} or {unavailable: reason}
   overhead                                  -> {call_us, overhead_us} of our call on 1 × 100 × 64, or {unavailable}
 """
@@ -39,19 +39,19 @@ class Session:
 
     def __init__(self) -> None:
         self._engines: dict[str, engines.Engine] = {}
-        self._calls: dict[str, engines.Call] = {}
+        self._calls: dict[tuple[str, str], engines.Call] = {}
 
     def handle(self, message: Message) -> Message:
         """Answer one request."""
         if message["op"] == "prepare":
             return self._prepare(message)
         if message["op"] == "time":
-            milliseconds, calls = turn(self._calls[message["engine"]], message["seconds"])
+            milliseconds, calls = turn(self._calls[_of(message)], message["seconds"])
             return {"ms": milliseconds, "calls": calls}
         if message["op"] == "memory":
             return self._memory(message)
         if message["op"] == "release":
-            self._calls.pop(message["engine"], None)
+            self._calls.pop(_of(message), None)
             gc.collect()
             return {}
         if message["op"] == "peak":
@@ -67,7 +67,7 @@ class Session:
         except engines.UnavailableError as reason:
             return {"unavailable": str(reason)}
         np.ascontiguousarray(answer, dtype="<f4").tofile(message["answer"])
-        self._calls[message["engine"]] = call
+        self._calls[_of(message)] = call
         return {}
 
     def _memory(self, message: Message) -> Message:
@@ -86,6 +86,10 @@ class Session:
                 raise engines.UnavailableError(f"cannot be imported: {error}") from error
         engine = self._engines[name]
         return engine, engine.prepare(workload, _read(workload, message["folder"]))
+
+
+def _of(message: Message) -> tuple[str, str]:
+    return message["engine"], message["workload"]["name"]
 
 
 def _read(workload: Workload, folder: str) -> engines.Arrays:

@@ -30,6 +30,8 @@ class Workload:
     threads: tuple[int, ...] = (1,)
     quick: bool = False
     memory: bool = False
+    checked_rows: int = 0
+    """How many rows of the answer are checked, evenly spread; 0: all. For one head and no gradients."""
 
     @property
     def pairs(self) -> int:
@@ -118,14 +120,28 @@ WORKLOADS: tuple[Workload, ...] = (
 )
 
 
-def select(patterns: list[str], quick: bool) -> list[Workload]:
+GROWTH_SIZES = (256, 1_024, 4_096, 16_384)
+GROWTH_WINDOW = 256
+# How the cost grows with n: with n² where every query sees every key, with n where it sees a window.
+GROWTH: tuple[Workload, ...] = (
+    *(Workload(f"growth-{n}", n, n, 64, quick=n <= 4_096, checked_rows=min(n, 256)) for n in GROWTH_SIZES),
+    *(
+        Workload(
+            f"growth-window-{n}", n, n, 64, kind="window", window=GROWTH_WINDOW, quick=True, checked_rows=min(n, 256)
+        )
+        for n in GROWTH_SIZES
+    ),
+)
+
+
+def select(patterns: list[str], quick: bool, among: tuple[Workload, ...] = WORKLOADS) -> list[Workload]:
     """The workloads whose name contains one of `patterns` (all when empty); only the quick ones when `quick`."""
     chosen = [
         workload
-        for workload in WORKLOADS
+        for workload in among
         if (workload.quick or not quick) and (not patterns or any(part in workload.name for part in patterns))
     ]
     if not chosen:
-        names = ", ".join(workload.name for workload in WORKLOADS)
+        names = ", ".join(workload.name for workload in among)
         raise SystemExit(f"bench: no workload matches {' '.join(patterns)!r}; there are {names}")
     return chosen

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ import pytest
 SCRIPTS = Path(__file__).resolve().parents[2] / "build_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from benchmarks import inputs, options, report, rounds, targets  # noqa: E402
+from benchmarks import environment, growth, inputs, options, plot, report, rounds, targets  # noqa: E402
+from benchmarks.__main__ import JAVASCRIPT, NATIVE_PEERS  # noqa: E402
 from benchmarks.lanes import Lane  # noqa: E402
 from benchmarks.runner import Contestant  # noqa: E402
-from benchmarks.workloads import WORKLOADS, Workload, from_description, select  # noqa: E402
+from benchmarks.workloads import GROWTH, WORKLOADS, Workload, from_description, select  # noqa: E402
 
 SMALL = Workload("small", n_query=6, n_key=6, dim=4, heads=2)
 KINDS = [
@@ -100,7 +102,7 @@ def test_flops_of_backward_are_seven_products() -> None:
 
 
 def test_workloads_survive_the_trip_to_a_worker() -> None:
-    for workload in WORKLOADS:
+    for workload in (*WORKLOADS, *GROWTH):
         assert from_description(json.loads(json.dumps(workload.describe()))) == workload
 
 
@@ -197,13 +199,83 @@ def test_a_javascript_peer_is_compared_with_the_nearest_of_ours() -> None:
     assert report.speedup(peer, [python, package, peer]) == 2.0
 
 
+@pytest.mark.parametrize("settings", [{}, {"causal": True}, {"kind": "window", "window": 4}], ids=str)
+def test_a_sample_of_rows_is_checked_against_those_of_the_whole(settings: dict[str, Any], tmp_path: Path) -> None:
+    whole = Workload("whole", n_query=40, n_key=40, dim=4, **settings)
+    sampled = Workload("sampled", n_query=40, n_key=40, dim=4, checked_rows=7, **settings)
+    everything = inputs.reference(whole, tmp_path)
+    expected = inputs.reference(sampled, tmp_path)
+    answer = inputs.checked(sampled, everything)
+    assert answer.shape == (7, 4)
+    assert np.array_equal(answer[[0, -1]], everything.reshape(40, 4)[[0, -1]])
+    assert inputs.max_relative_error(answer, expected) < 1e-14
+    wrong = everything.copy()
+    wrong[-1] += 1.0
+    assert inputs.max_relative_error(inputs.checked(sampled, wrong), expected) > 0.1
+    assert inputs.max_relative_error(inputs.checked(sampled, everything[:-4]), expected) == math.inf
+
+
+def grown(n: int, samples: list[float], window: int = 0) -> Contestant:
+    kind: dict[str, Any] = {"kind": "window", "window": window} if window else {}
+    made = contestant("ruvector-attention", samples)
+    made.workload = Workload(f"growth-{window}-{n}", n, n, 64, **kind)
+    return made
+
+
+def test_growth_is_told_per_pair_or_per_query_and_by_rounds() -> None:
+    # the machine was half as fast in the second round: a ratio inside each round does not see it
+    runs = [grown(100, [1.0, 2.0]), grown(400, [16.0, 32.0]), grown(400, [8.0], 10), grown(100, [2.0], 10)]
+    pairs, window = growth.series(runs)
+    told = [(step.contestant.workload.n_query, step.grown, step.expected) for step in pairs]
+    assert told == [(100, None, None), (400, 16.0, 16.0)]
+    assert [step.unit_ns for step in pairs] == [pytest.approx(1.5e6 / 100**2), pytest.approx(24e6 / 400**2)]
+    assert [(step.ms, step.grown, step.expected) for step in window] == [(2.0, None, None), (8.0, 4.0, 4.0)]
+    assert window[1].unit_ns == pytest.approx(8e6 / 400)
+    text = growth.table(runs)
+    assert "16.00× (theory 16×)" in text
+    assert "ns per n²" in text
+    assert growth.figures(runs)["cpython", "growth-10-400"]["ratio"] == 4.0
+
+
+def test_growth_names_who_was_not_timed() -> None:
+    slow = grown(16_384, [])
+    slow.reason = "unavailable: too slow to time"
+    assert growth.table([slow]) == "cpython ruvector-attention, growth-0-16384: unavailable: too slow to time"
+
+
+def test_growth_runs_ours_alone() -> None:
+    own = Lane("cpython", ("ruvector-attention",))
+    mixed = Lane("pyodide-node", ("ruvector-attention", "numpy"))
+    others = [Lane("cpython", ("numpy", "torch")), Lane("cpython", ("ruvector-attention",), threads=2)]
+    assert growth.own([own, mixed, *others]) == [own, Lane("pyodide-node", ("ruvector-attention",))]
+
+
+def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(environment.os, "getloadavg", lambda: (0.3, 9.0, 9.0), raising=False)
+    assert environment.load_note() == ""
+    monkeypatch.setattr(environment.os, "getloadavg", lambda: (1.7, 0.0, 0.0), raising=False)
+    assert "load 1.7 on 2 processors" in environment.load_note()
+
+
+def test_the_plot_puts_what_is_compared_into_one_panel_and_knows_every_engine() -> None:
+    def record(runtime: str, engine: str) -> dict[str, Any]:
+        return {"runtime": runtime, "engine": engine}
+
+    assert plot._panel(record("pyodide-node", "numpy")) == plot._panel(record("node", "tfjs-wasm")) == "Node"
+    assert plot._panel(record("cpython", "torch@avx2")) == "CPython, held to AVX2"
+    assert plot._engine(record("cpython", "torch@avx2")) == "torch"
+    assert plot._engine(record("node", "@ruvector/attention")) == "@ruvector/attention"
+    assert set(plot.MARKS) >= {"ruvector-attention", *NATIVE_PEERS, *JAVASCRIPT}
+
+
 def test_records_have_the_documented_keys_and_leave_out_who_cannot_do_it() -> None:
     timed = contestant("torch", [2.0, 1.0, 3.0], threads=2)
     wrong = contestant("tfjs-wasm", [], "node")
     wrong.error, wrong.reason = math.inf, "WRONG answer: not timed"
     unable = Contestant(SMALL, Lane("cpython", ("numpy",)), "numpy", reason="unavailable: no gradients")
     found = report.records([timed, wrong, unable], {("cpython", ""): {"gflops": 1.0}})
-    keys = ["runtime", "engine", "workload", "threads", "ms", "gflops", "peak_share", "max_rel_error"]
+    keys = ["runtime", "engine", "workload", "threads", "ms", "gflops", "peak_share", "ours_is", "max_rel_error"]
     assert [list(record) for record in found] == [keys, keys]
     assert found[0]["ms"] == 2.0
     assert found[0]["peak_share"] == pytest.approx(SMALL.flops / 2e6 / 2)
