@@ -23,7 +23,7 @@ from .products import (
     project,
     project_backward,
 )
-from .scoring import CAUSAL, EVERYWHERE, UNLIMITED, Band, Dropout, Edges, Scoring, Space, Times
+from .scoring import CAUSAL, EVERYWHERE, UNLIMITED, Band, Dropout, Edges, Rotary, Scoring, Space, Times
 
 __all__ = [
     "CAUSAL",
@@ -35,6 +35,7 @@ __all__ = [
     "Dropout",
     "Edges",
     "Gradients",
+    "Rotary",
     "Scoring",
     "Space",
     "Times",
@@ -78,7 +79,7 @@ def attend(
     broadcastable to (..., n_query, n_key), or with one more axis for the heads. A row without keys gives zeros.
     ``options`` are ``Scoring``'s: ``band`` (takes the place of ``causal``) and ``tiles``, outside of which nothing is
     computed; ``edges``, lists of keys; ``top_k``, the keys that count; ``bias``; ``key_lengths`` (leading shape), keys
-    behind which are never read; ``spaces``, ``times``, ``dropout``; ``num_heads``, ``num_kv_heads``.
+    behind which are never read; ``spaces``, ``rotary``, ``times``, ``dropout``; ``num_heads``, ``num_kv_heads``.
     ``out`` takes the output: C-contiguous float32 of its shape, apart from the inputs.
 
     Raises NumericalInstabilityError that names the array and its first bad index.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from .arrays import ArrayLike, Float32Array
+from .masks import AttentionMask
 from .specs import Binding
 
 
@@ -22,7 +24,7 @@ def summed_to(grad: Float32Array, shape: tuple[int, ...]) -> Float32Array:
 
 
 def addend_gradients(
-    grad: Float32Array | None, binding: Binding, *, heads: bool = False, mask: ArrayLike | None, bias: ArrayLike | None
+    grad: Float32Array | None, binding: Binding, *, heads: bool = False, mask: Any, bias: ArrayLike | None
 ) -> dict[str, Float32Array]:
     """The gradient of what was added to the scores, under the name and in the shape in which it was given.
 
@@ -32,7 +34,7 @@ def addend_gradients(
         return {}
     gradients = {}
     for name, given in (("mask", mask), ("bias", bias)):
-        if given is None or np.asarray(given).dtype.kind == "b":
+        if given is None or isinstance(given, AttentionMask) or np.asarray(given).dtype.kind == "b":
             continue
         shape = np.shape(given)
         aligned = shape if len(shape) > 1 else (1, *shape)

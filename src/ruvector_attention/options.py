@@ -6,11 +6,14 @@ from typing import Annotated
 
 from .arrays import ArrayLike, Float32Array
 from .config import Setting
+from .masks import AttentionMask
+
+MaskLike = ArrayLike | AttentionMask | None
 
 Mask = Annotated[
-    ArrayLike | None,
+    MaskLike,
     Setting(
-        "bool, True = may attend, or float, added to the scores; broadcasts to (..., n_query, n_key)",
+        "bool, True = may attend, or float, added to the scores, broadcast to (..., n_query, n_key); or a mask object",
         type="array | None",
     ),
 ]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from . import kernels, threads
 from .finite import raise_non_finite
 from .layout import Axes, leading_strides, size_of, walk
-from .products import FLOAT32, QUERY_BLOCK, contiguous, normalize_rows
+from .products import FLOAT32, QUERY_BLOCK, Angles, contiguous, normalize_rows, rotate_rows
 from .scoring import KINDS, Scoring
 
 Float32Array = npt.NDArray[np.float32]
@@ -67,6 +67,12 @@ class Problem:
         query, keys = contiguous(query), contiguous(keys)
         if scoring.normalize:
             query, keys = normalize_rows(query, self.dim), normalize_rows(keys, self.dim)
+        self.angles: tuple[Angles, Angles] | None = None
+        if rotary := scoring.rotary:
+            turned = self.dim // 2 * 2 if rotary.dim is None else rotary.dim
+            both = (Angles.of(at, turned, rotary.base, rotary.interleaved) for at in rotary[:2])
+            self.angles = (next(both), next(both))
+            query, keys = (rotate_rows(x, a, self.dim) for x, a in zip((query, keys), self.angles, strict=True))
         self.query, self.keys = _Operand(query, 2, self.dim), _Operand(keys, 2, self.dim)
         self.values = NOTHING if values is None else _Operand(contiguous(values), 2, self.dim_value)
         self.mask = self._addend(scoring.mask, np.bool_)
@@ -292,6 +298,10 @@ class Problem:
         for x, grad, of_aux in ((self.query.array, query, aux[0]), (self.keys.array, keys, aux[1])):
             if of_aux is not None:
                 self._backward_aux(x, of_aux, grad, of_spaces)
+        if self.angles:
+            query, keys = (
+                rotate_rows(x, a, self.dim, inverse=True) for x, a in zip((query, keys), self.angles, strict=True)
+            )
         of_times = total[-2:] if self.scoring.times else None
         return Gradients(query, keys, values, bias, of_spaces if count else None, of_times)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -81,3 +81,32 @@ def normalize_rows_backward(x: Array, grad_out: Array, dim: int) -> Float32Array
     grad = np.zeros_like(x)
     kernels.active.normalize_rows_backward(x, grad_out, grad, x.size // dim, dim)
     return grad
+
+
+class Angles(NamedTuple):
+    """Cosines and sines of rotary positions, (..., n, pairs)."""
+
+    cosines: Float32Array
+    sines: Float32Array
+    interleaved: bool
+
+    @classmethod
+    def of(cls, positions: Array, dim: int, base: float, interleaved: bool) -> Angles:
+        frequencies = base ** (-np.arange(dim // 2) / (dim // 2))
+        angles = np.asarray(positions, np.float64)[..., None] * frequencies
+        return cls(np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32), interleaved)
+
+
+def rotate_rows(x: Array, angles: Angles, dim: int, *, inverse: bool = False) -> Float32Array:
+    """Every group of ``dim`` channels of x (..., n, groups * dim) turned by the angles of its row."""
+    x = contiguous(x)
+    n, groups, pairs = x.shape[-2], x.shape[-1] // dim, angles.cosines.shape[-1]
+    tables: list[Array] = [angles.cosines, angles.sines]
+    step = 0
+    if angles.cosines.ndim > 2:
+        tables = [contiguous(np.broadcast_to(table, (*x.shape[:-2], n, pairs))) for table in tables]
+        step = n * pairs
+    out = np.empty_like(x)
+    batch = size_of(x.shape[:-2])
+    kernels.active.rotate_rows(x, *tables, out, batch, n, groups, dim, pairs, step, angles.interleaved, inverse)
+    return out

@@ -68,6 +68,19 @@ class Space(NamedTuple):
     power: int = 1
 
 
+class Rotary(NamedTuple):
+    """Pairs of channels of queries and keys turned by position / base^(2 pair / dim) (Su et al., 2021): a score then
+    depends on the difference of positions alone. Positions are real numbers, (..., n_query) and (..., n_key);
+    ``dim`` of a head's channels are turned (None: all, or all but the odd last), as pairs (c, c + dim / 2), or
+    (2c, 2c + 1) where ``interleaved``."""
+
+    query: Array
+    keys: Array
+    base: float = 10_000.0
+    dim: int | None = None
+    interleaved: bool = False
+
+
 class Times(NamedTuple):
     """score += decay * exp(-rate |t_query - t_key|), times (..., n_query) and (..., n_key) in float64."""
 
@@ -97,6 +110,7 @@ class Scoring:
     bias: Array | None = None
     key_lengths: Array | None = None
     spaces: tuple[Space, ...] = ()
+    rotary: Rotary | None = None
     times: Times | None = None
     dropout: Dropout | None = None
     num_heads: int = 1
@@ -121,7 +135,11 @@ class Scoring:
 
     def fitted(self, n_key: int) -> Self:
         """Lists of keys as tiles where only the tile kernel has what else is asked for."""
-        if self.edges is None or self.top_k is not None or not (self.spaces or self.times or self.dropout):
+        if (
+            self.edges is None
+            or self.top_k is not None
+            or not (self.spaces or self.rotary or self.times or self.dropout)
+        ):
             return self
         return replace(self, edges=None, tiles=Tiles.from_edges(self.edges.indptr, self.edges.indices, n_key))
 

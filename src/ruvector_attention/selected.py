@@ -41,7 +41,7 @@ def _at(array: Array | None, index: tuple[int, ...], behind: int) -> Any:
 
 
 def _items(query: Array, keys: Array, values: Array | None, scoring: Scoring) -> Iterator[_Item]:
-    for name in ("spaces", "times", "dropout"):
+    for name in ("spaces", "rotary", "times", "dropout"):
         if getattr(scoring, name):
             raise UnsupportedError(f"top_k = {scoring.top_k} came with {name}; expected one of the two")
     if scoring.normalize:

@@ -14,7 +14,7 @@ import oracle
 import pytest
 
 from ruvector_attention import engine
-from ruvector_attention.engine import Dropout, Space, Times
+from ruvector_attention.engine import Dropout, Rotary, Space, Times
 
 Array = npt.NDArray[Any]
 
@@ -294,3 +294,48 @@ def test_gradients_through_dropout() -> None:
     assert_gradient(grads.query, numerical(lambda x: loss(x, *wide[1:]), wide[0]))
     assert_gradient(grads.keys, numerical(lambda x: loss(wide[0], x, wide[2]), wide[1]))
     assert_gradient(grads.values, numerical(lambda x: loss(*wide[:2], x), wide[2]))
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize(("n_query", "n_key"), SIZES)
+def test_rotary_positions(n_query: int, n_key: int, interleaved: bool) -> None:
+    """By complex numbers, and dot products that depend on differences of positions alone."""
+    heads, dim, turned = 2, 10, 8
+    q, k, v = float32(normal(2, n_query, 20), normal(2, n_key, 20, seed=1), normal(2, n_key, 6, seed=2))
+    at_query, at_keys = 1000 + 3.5 * np.arange(n_query), np.stack([np.arange(n_key) * 1.0, np.arange(n_key) * 2.0])
+
+    def complexes(x: Array, positions: Array) -> Array:
+        heads_first = x.astype(np.float64).reshape(2, -1, heads, dim).swapaxes(1, 2)
+        halves = heads_first[..., : turned // 2], heads_first[..., turned // 2 : turned]
+        if interleaved:
+            halves = heads_first[..., 0:turned:2], heads_first[..., 1:turned:2]
+        angles = positions[..., None] * 500.0 ** (-2 * np.arange(turned // 2) / turned)
+        spun = (halves[0] + 1j * halves[1]) * np.exp(1j * angles)
+        return np.concatenate([spun.real, spun.imag, heads_first[..., turned:]], axis=-1)
+
+    a, b = complexes(q, np.broadcast_to(at_query, (2, 1, n_query))), complexes(k, at_keys[:, None])
+    weights = softmax(0.3 * a @ b.swapaxes(-1, -2))
+    options: Any = {"num_heads": heads, "num_kv_heads": heads, "scale": 0.3}
+    options["rotary"] = Rotary(at_query, at_keys, 500.0, turned, interleaved)
+    values = v.astype(np.float64).reshape(2, -1, heads, 3).swapaxes(1, 2)
+    expected = (weights @ values).swapaxes(1, 2).reshape(2, n_query, 6)
+    oracle.assert_close(engine.attend(q, k, v, **options), expected, 4e-6)
+    oracle.assert_close(engine.weights(q, k, **options), weights, 4e-6)
+    moved = options | {"rotary": Rotary(at_query + 7, at_keys + 7, 500.0, turned, interleaved)}
+    oracle.assert_close(engine.attend(q, k, v, **moved), expected, 2e-5)
+
+
+def test_gradients_through_rotary_positions() -> None:
+    q, k, v, upstream = float32(normal(5, 6), normal(7, 6, seed=1), normal(7, 3, seed=2), normal(5, 3, seed=3))
+    rotary = Rotary(np.arange(5.0), np.arange(7.0))
+    wide = [x.astype(np.float64) for x in (q, k)]
+
+    def loss(a: Array, b: Array) -> float:
+        angles = 10_000.0 ** (-2 * np.arange(3) / 6)
+        spun = [(x[:, :3] + 1j * x[:, 3:]) * np.exp(1j * np.arange(len(x))[:, None] * angles) for x in (a, b)]
+        return float((softmax((spun[0] @ spun[1].conj().T).real * 0.4) @ v * upstream).sum())
+
+    out, lse = engine.attend(q, k, v, scale=0.4, rotary=rotary, return_lse=True)
+    grads = engine.attend_backward(q, k, v, out, lse, upstream, scale=0.4, rotary=rotary)
+    assert_gradient(grads.query, numerical(lambda x: loss(x, wide[1]), wide[0]))
+    assert_gradient(grads.keys, numerical(lambda x: loss(wide[0], x), wide[1]))

@@ -106,3 +106,29 @@ static int32_t rv_space_aux_backward(const rv_space_aux_backward_args *args) {
     }
   return RV_OK;
 }
+
+static void rotate_row(const float *x, const float *cosine, const float *sine, int64_t pairs, int64_t dim,
+                       int interleaved, float sign, float *out) {
+  const int64_t step = interleaved ? 2 : 1, other = interleaved ? 1 : pairs;
+  for (int64_t c = 0; c < pairs; c++) {
+    const float a = x[c * step], b = x[c * step + other], turned = sign * sine[c];
+    out[c * step] = a * cosine[c] - b * turned;
+    out[c * step + other] = b * cosine[c] + a * turned;
+  }
+  for (int64_t c = 2 * pairs; c < dim; c++) out[c] = x[c];
+}
+
+static int32_t rv_rotate_rows(const rv_rotate_rows_args *args) {
+  if (2 * args->pairs > args->dim) return RV_BAD_ARGUMENT;
+  const float sign = args->inverse ? -1.0f : 1.0f;
+  for (int64_t b = 0; b < args->batch; b++)
+    for (int64_t i = 0; i < args->n; i++) {
+      const int64_t at = b * args->table_batch + i * args->pairs;
+      for (int64_t h = 0; h < args->heads; h++) {
+        const int64_t row = ((b * args->n + i) * args->heads + h) * args->dim;
+        rotate_row(args->x + row, args->cosines + at, args->sines + at, args->pairs, args->dim, args->interleaved != 0,
+                   sign, args->out + row);
+      }
+    }
+  return RV_OK;
+}

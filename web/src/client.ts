@@ -213,7 +213,7 @@ export class Client {
     const kwargs: { [key: string]: Wire } = {};
     for (const [key, value] of Object.entries(rest)) {
       const name = snake(key);
-      if (value !== undefined) kwargs[name] = encode(value, name, how);
+      if (value !== undefined) kwargs[name] = encode(isPlainObject(value) ? maskConfig(value) : value, name, how);
     }
     return {
       method,

@@ -13,7 +13,7 @@ from ..config import Setting
 from ..errors import InvalidConfigError, OutOfBoundsError, UnsupportedError
 from ..gradients import add_into, addend_gradients
 from ..memory import KeysLike
-from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Out, Training
+from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, MaskLike, Out, Training
 from ..registry import register
 from ..rows import RowMap
 from ..specs import Binding, TensorSpec
@@ -211,7 +211,7 @@ class HeadedAttention(SoftmaxAttention):
         training: bool,
         out: Any = None,
         *,
-        mask: ArrayLike | None,
+        mask: MaskLike,
         bias: ArrayLike | None,
         **options: Any,
     ) -> Float32Array:

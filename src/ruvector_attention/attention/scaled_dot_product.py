@@ -15,13 +15,14 @@ from ..base import Attention
 from ..config import AttentionConfig, Setting
 from ..errors import NumericalInstabilityError, UnsupportedError
 from ..gradients import addend_gradients
+from ..masks import AttentionMask, CausalMask
 from ..memory import KeysLike, Memory
-from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Out, Training
+from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, MaskLike, Out, Training
 from ..ragged import prepare_key_lengths, without_unread
 from ..registry import register
 from ..rows import Rows
 from ..specs import KEYS, QUERY, VALUES, Binding, are_plain_matrices
-from ._dropout import attend_with_dropout
+from ..tiles import Tiles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class SoftmaxConfig(AttentionConfig):
     temperature: Annotated[float, Setting("divides the scores, after the scale", above=0)] = 1.0
     normalize: Annotated[bool, Setting("scale queries and keys to length 1 first: cosine attention")] = False
     causal: Annotated[bool, Setting("query i sees keys j <= i + (n_key - n_query)")] = False
+    top_k: Annotated[int | None, Setting("keys of a query that count, those of the highest scores", at_least=1)] = None
     dropout: Annotated[float, Setting("share of weights dropped when training", at_least=0, below=1)] = 0.0
 
     def score_scale(self, channels: int) -> float:
@@ -44,6 +46,9 @@ class SoftmaxConfig(AttentionConfig):
 class ScaledDotProductConfig(SoftmaxConfig):
     dim: Annotated[int, Setting("channels of queries and keys", at_least=1)]
 
+
+# The engine's keyword for each form in which a mask object says who sees what.
+PLANS = {engine.Band: "band", Tiles: "tiles", engine.Edges: "edges"}
 
 AttendBackward = Callable[[Float32Array], engine.Gradients]
 
@@ -70,12 +75,13 @@ class SoftmaxAttention(Attention):
         self, query: Float32Array, keys: Float32Array, values: Float32Array, score_options: dict[str, Any]
     ) -> tuple[Float32Array, AttendBackward]:
         """The same with dropout, and the way back from a gradient of it."""
-        if self.config.dropout:
-            return attend_with_dropout(
-                query, keys, values, self._scale, self.config.dropout, self._random, score_options
-            )
-        attended, lse = engine.attend(query, keys, values, scale=self._scale, return_lse=True, **score_options)
         options = {name: option for name, option in score_options.items() if name != "check_finite"}
+        if self.config.dropout:
+            options["dropout"] = engine.Dropout(self.config.dropout, int(self._random.integers(1 << 32)))
+        checked = score_options["check_finite"]
+        attended, lse = engine.attend(
+            query, keys, values, scale=self._scale, return_lse=True, check_finite=checked, **options
+        )
 
         def backward(grad: Float32Array) -> engine.Gradients:
             return engine.attend_backward(query, keys, values, attended, lse, grad, scale=self._scale, **options)
@@ -86,7 +92,7 @@ class SoftmaxAttention(Attention):
         self,
         binding: Binding,
         *,
-        mask: ArrayLike | None,
+        mask: MaskLike,
         bias: ArrayLike | None,
         key_lengths: ArrayLike | None,
         causal: bool | None,
@@ -94,14 +100,18 @@ class SoftmaxAttention(Attention):
         num_heads: int | None = None,
     ) -> dict[str, Any]:
         """The keywords by which the engine is told how scores are made; masks, bias and lengths checked."""
-        options: dict[str, Any] = {
-            "causal": self.config.causal if causal is None else bool(causal),
-            "normalize": self.config.normalize,
-            "check_finite": check_finite,
-        }
+        is_causal = self.config.causal if causal is None else bool(causal)
+        options: dict[str, Any] = {"normalize": self.config.normalize, "check_finite": check_finite}
         scores = ScoreShape(binding.lead, binding.sizes["n_query"], binding.sizes["n_key"], num_heads)
-        if mask is not None:
-            options["mask"] = prepare_mask(mask, scores, check_finite=check_finite)
+        if isinstance(mask, AttentionMask):
+            plan = (mask & CausalMask() if is_causal else mask).plan(scores.n_query, scores.n_key)
+            options[PLANS[type(plan)]] = plan
+        else:
+            options["causal"] = is_causal
+            if mask is not None:
+                options["mask"] = prepare_mask(mask, scores, check_finite=check_finite)
+        if self.config.top_k is not None:
+            options["top_k"] = self.config.top_k
         if bias is not None:
             options["bias"] = prepare_bias(bias, scores, check_finite=check_finite)
         if key_lengths is not None:
@@ -109,13 +119,14 @@ class SoftmaxAttention(Attention):
             options["key_lengths"] = binding.key_lengths
         return options
 
-    def _target(self, out: Any, binding: Binding, training: bool, **addends: ArrayLike | None) -> Float32Array:
+    def _target(self, out: Any, binding: Binding, training: bool, **addends: MaskLike) -> Float32Array:
         """The caller's array for the result, as the engine writes it."""
         if training:
             raise UnsupportedError("out came with training=True; expected None, for backward reads the output again")
         rows = () if binding.is_vector else (binding.sizes["n_query"],)
         inputs = dict(zip(binding.names, binding.arrays, strict=True))
-        as_output(out, (*binding.lead, *rows, self._output_channels(binding)), **inputs, **addends)
+        arrays = {name: addend for name, addend in addends.items() if not isinstance(addend, AttentionMask)}
+        as_output(out, (*binding.lead, *rows, self._output_channels(binding)), **inputs, **arrays)
         return binding.lift(out)
 
     def _output_channels(self, binding: Binding) -> int:
@@ -172,7 +183,7 @@ class ScaledDotProductAttention(SoftmaxAttention):
         """The outputs, (..., n_query, dim_value). A Memory takes the place of keys and values."""
         config = self.config
         # The everyday call has nothing to convert and nothing to say that it does not already satisfy.
-        if mask is None and bias is None and key_lengths is None and not training:
+        if mask is None and bias is None and key_lengths is None and config.top_k is None and not training:
             if are_plain_matrices(query, keys, values, self._dim, config.max_sequence_length):
                 if out is not None:
                     as_output(out, (len(query), values.shape[1]), query=query, keys=keys, values=values)

@@ -84,3 +84,20 @@ def space_aux_backward(
         target[:, space.channels] += (2 * grads[:, index] * by_square)[:, None] * points[:, space.channels]
         grad_curvature.reshape(-1)[index] += (grads[:, index] * by_curvature).sum()
     return OK
+
+
+@body
+def rotate_rows(
+    x: Array, cosines: Array, sines: Array, out: Array,
+    batch: int, n: int, heads: int, dim: int, pairs: int, table_batch: int, interleaved: int, inverse: int,
+) -> int:  # fmt: skip
+    """Pairs of channels as complex numbers, times exp(i angle), or exp(-i angle) if inverse."""
+    shape = (batch, n, heads, dim)
+    rows = x.reshape(-1)[: batch * n * heads * dim].reshape(shape).astype(np.float64)
+    tables = [strided(t, (batch, n, 1, pairs), (table_batch, pairs, 0, 1)) for t in (cosines, sines)]
+    first = slice(0, 2 * pairs, 2) if interleaved else slice(0, pairs)
+    second = slice(1, 2 * pairs, 2) if interleaved else slice(pairs, 2 * pairs)
+    turned = (rows[..., first] + 1j * rows[..., second]) * (tables[0] + (-1j if inverse else 1j) * tables[1])
+    rows[..., first], rows[..., second] = turned.real, turned.imag
+    out.reshape(-1)[: rows.size] = rows.reshape(-1)
+    return OK
