@@ -252,10 +252,10 @@ def are_plain_matrices(query: ArrayLike, keys: ArrayLike, values: ArrayLike, dim
     This is the everyday call, and it is recognised in a fraction of the time that binding takes. False says
     nothing: bind decides, and words the error if there is one.
     """
-    if not (type(query) is np.ndarray and type(keys) is np.ndarray and type(values) is np.ndarray):
+    if not type(query) is type(keys) is type(values) is np.ndarray:
         return False
     # NumPy holds one dtype object for native float32, so identity suffices here; a lookalike goes the longer way
-    if not (query.dtype is FLOAT32 and keys.dtype is FLOAT32 and values.dtype is FLOAT32):
+    if not query.dtype is keys.dtype is values.dtype is FLOAT32:
         return False
     try:
         n_query, dim_query = query.shape
