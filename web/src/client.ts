@@ -213,7 +213,7 @@ export class Client {
     const kwargs: { [key: string]: Wire } = {};
     for (const [key, value] of Object.entries(rest)) {
       const name = snake(key);
-      if (value !== undefined) kwargs[name] = encode(isPlainObject(value) ? maskConfig(value) : value, name, how);
+      if (value !== undefined) kwargs[name] = encode(name === "mask" ? maskConfig(value) : value, name, how);
     }
     return {
       method,
@@ -294,6 +294,13 @@ function makeClass(client: Client, mechanism: MechanismDescription) {
     });
   }
   return Class;
+}
+
+/** The config of a mask object with Python's names: {"type": "window", "globalTokens": 2}, masks inside of masks too. */
+function maskConfig(config: unknown): unknown {
+  if (Array.isArray(config) && config.some(isPlainObject)) return config.map(maskConfig);
+  if (!isPlainObject(config) || ("data" in config && "shape" in config)) return config;
+  return Object.fromEntries(Object.entries(config).map(([key, item]) => [snake(key), maskConfig(item)]));
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {

@@ -6,4 +6,11 @@ export { type LoadOptions, load, type RuvectorAttention } from "./load.js";
 export type * from "./mechanisms.gen.js";
 export { type AttendOptions, Memory, type MemoryOptions, type MemoryState } from "./memory.js";
 export type { Progress, TypedArray } from "./protocol.js";
-export { type ArrayInput, type MaskInput, type Nested, type Tensor, tensor } from "./tensor.js";
+export {
+  type ArrayInput,
+  type MaskConfig,
+  type MaskInput,
+  type Nested,
+  type Tensor,
+  tensor,
+} from "./tensor.js";

@@ -31,6 +31,8 @@ export interface CrossAttentionConfig {
   normalize?: boolean;
   /** query i sees keys j <= i + (n_key - n_query). Default: false. */
   causal?: boolean;
+  /** keys of a query that count, those of the highest scores. Default: null. */
+  topK?: number | null;
   /** share of weights dropped when training. Default: 0.0. */
   dropout?: number;
 }
@@ -134,6 +136,8 @@ export interface FlashAttentionConfig {
   normalize?: boolean;
   /** query i sees keys j <= i + (n_key - n_query). Default: false. */
   causal?: boolean;
+  /** keys of a query that count, those of the highest scores. Default: null. */
+  topK?: number | null;
   /** share of weights dropped when training. Default: 0.0. */
   dropout?: number;
 }
@@ -227,6 +231,8 @@ export interface MultiHeadAttentionConfig {
   normalize?: boolean;
   /** query i sees keys j <= i + (n_key - n_query). Default: false. */
   causal?: boolean;
+  /** keys of a query that count, those of the highest scores. Default: null. */
+  topK?: number | null;
   /** share of weights dropped when training. Default: 0.0. */
   dropout?: number;
 }
@@ -340,6 +346,8 @@ export interface ScaledDotProductAttentionConfig {
   normalize?: boolean;
   /** query i sees keys j <= i + (n_key - n_query). Default: false. */
   causal?: boolean;
+  /** keys of a query that count, those of the highest scores. Default: null. */
+  topK?: number | null;
   /** share of weights dropped when training. Default: 0.0. */
   dropout?: number;
 }
@@ -429,6 +437,8 @@ export interface SelfAttentionConfig {
   normalize?: boolean;
   /** query i sees keys j <= i + (n_key - n_query). Default: false. */
   causal?: boolean;
+  /** keys of a query that count, those of the highest scores. Default: null. */
+  topK?: number | null;
   /** share of weights dropped when training. Default: 0.0. */
   dropout?: number;
 }

@@ -18,8 +18,15 @@ export type ArrayInput =
   | Tensor<TypedArray>
   | { readonly data: TypedArray | readonly number[]; readonly shape: readonly number[] };
 
+/** A rule or a list instead of an array, by the settings of its class in Python: `{ type: "window", window: 4 }`. */
+export interface MaskConfig {
+  readonly type: string;
+  readonly [setting: string]: unknown;
+}
+
 /** A mask: booleans (true = may attend) or numbers that are added to the scores. A Uint8Array counts as booleans. */
 export type MaskInput =
+  | MaskConfig
   | ArrayInput
   | Nested<boolean>
   | { readonly data: Uint8Array | readonly boolean[]; readonly shape: readonly number[] };

@@ -140,6 +140,25 @@ export function bridgeTests(options) {
     assert.deepEqual((await attention.forward([query, query], keys, values)).shape, [2, 5, 3]);
   });
 
+  test("a mask by its rule: a window with global tokens, and one inside of another", async () => {
+    const square = [...query, ...query.slice(0, 2)];
+    const near = (i, j) => Math.abs(i - j) <= 1 || i < 1 || j < 1;
+    const window = { type: "window", window: 1, globalTokens: 1 };
+    close(
+      await attention.forward(square, keys, values, { mask: window }),
+      reference(square, keys, values, 8 ** -0.5, near),
+    );
+    const both = { type: "intersection", masks: [window, { type: "causal" }] };
+    close(
+      await attention.forward(square, keys, values, { mask: both }),
+      reference(square, keys, values, 8 ** -0.5, (i, j) => near(i, j) && j <= i),
+    );
+    await assert.rejects(
+      attention.forward(square, keys, values, { mask: { type: "windw" } }),
+      InvalidConfigError,
+    );
+  });
+
   test("masks of booleans, of bytes and of numbers mean the same", async () => {
     const allowed = (i, j) => (i + j) % 3 !== 0;
     const grid = query.map((_, i) => keys.map((_, j) => allowed(i, j)));
