@@ -148,7 +148,7 @@ export function bridgeTests(options) {
       await attention.forward(square, keys, values, { mask: window }),
       reference(square, keys, values, 8 ** -0.5, near),
     );
-    const both = { type: "intersection", masks: [window, { type: "causal" }] };
+    const both = { type: "and", masks: [window, { type: "causal" }] };
     close(
       await attention.forward(square, keys, values, { mask: both }),
       reference(square, keys, values, 8 ** -0.5, (i, j) => near(i, j) && j <= i),
