@@ -56,8 +56,11 @@ RV_INLINE void pad_rows(int64_t n, int64_t depth, const float *x, int64_t x_row,
 
 /* c (rows, width) += a (rows, depth) b (depth, width), a's rows RV_LANES apart. */
 RV_INLINE void add_product(int64_t rows, int64_t width, int64_t depth, const float *a, const float *b, float *c) {
-  for (int64_t v = 0; v < width; v += RV_LANES)
-    panel_by_rows(rows, rv_min_int(RV_NV, (width - v) / VL), depth, a, RV_LANES, b + v, width, c + v, width, 1);
+  const int64_t vectors = width / VL, panels = (vectors + RV_NV - 1) / RV_NV;
+  for (int64_t p = 0; p < panels; p++) { /* of like widths: 2 + 2 vectors rather than 3 + 1 */
+    const int64_t v = vectors * p / panels, next = vectors * (p + 1) / panels;
+    panel_by_rows(rows, (int)(next - v), depth, a, RV_LANES, b + v * VL, width, c + v * VL, width, 1);
+  }
 }
 
 /* x (n, depth), rows x_row apart, += scale * rows (n, width). */

@@ -5,7 +5,7 @@
 #define RV_ISA_NAME "scalar"
 #endif
 #define RV_ISA scalar
-enum { VL = 1, RV_MR = 4, RV_NV = 4 };
+enum { VL = 1, RV_MR = 2, RV_NV = 4 };
 typedef float vf;
 
 RV_INLINE vf v_load(const float *p) { return *p; }
