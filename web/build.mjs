@@ -1,9 +1,9 @@
 /**
  * Builds the npm package into dist/lib and the demo page into dist/page.
  *
- *   node build.mjs [--pyodide FOLDER --wheel FILE]
+ *   node build.mjs [--kernels FOLDER] [--pyodide FOLDER --wheel FILE]
  *
- * With a Pyodide folder and the wheel, dist/page is complete: any static server can serve it, and it loads nothing
+ * With a folder of WebAssembly modules of the kernels they become part of the package. With a Pyodide folder and the wheel, dist/page is complete: any static server can serve it, and it loads nothing
  * from elsewhere. Without them only the code is built.
  */
 import { spawnSync } from "node:child_process";
@@ -18,7 +18,7 @@ const LIB = join(WEB, "dist/lib");
 const PAGE = join(WEB, "dist/page");
 
 const { values: options } = parseArgs({
-  options: { pyodide: { type: "string" }, wheel: { type: "string" } },
+  options: { kernels: { type: "string" }, pyodide: { type: "string" }, wheel: { type: "string" } },
 });
 
 const common = {
@@ -33,11 +33,23 @@ async function buildLibrary() {
   await rm(LIB, { recursive: true, force: true });
   await build({
     ...common,
-    entryPoints: [join(WEB, "src/index.ts"), join(WEB, "src/worker.ts")],
+    entryPoints: {
+      index: join(WEB, "src/index.ts"),
+      worker: join(WEB, "src/worker.ts"),
+      wasm: join(WEB, "src/wasm/index.ts"),
+      wasm_worker: join(WEB, "src/wasm/worker.ts"),
+    },
     outdir: LIB,
+    splitting: true, // what the entries share is there once, so that an error has one class
+    chunkNames: "part-[hash]",
     sourcemap: true,
     sourcesContent: false,
   });
+  if (options.kernels) {
+    for (const file of await readdir(options.kernels)) {
+      if (file.endsWith(".wasm")) await copyFile(join(options.kernels, file), join(LIB, file));
+    }
+  }
   const tsc = join(WEB, "node_modules/typescript/bin/tsc");
   const { status } = spawnSync(process.execPath, [tsc, "-p", join(WEB, "tsconfig.types.json")], {
     stdio: "inherit",

@@ -18,7 +18,7 @@ export interface MechanismDescription {
   config: Field[];
   inputs: InputSpec[];
   options: Field[];
-  outputs: { name: string; axes: string[] }[];
+  outputs: InputSpec[];
   methods: string[];
 }
 
@@ -30,6 +30,11 @@ export interface Field {
   default?: unknown;
   doc: string;
   choices?: unknown[];
+  /** Bounds of a number. */
+  at_least?: number;
+  at_most?: number;
+  above?: number;
+  below?: number;
 }
 
 export interface InputSpec {

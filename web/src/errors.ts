@@ -88,7 +88,10 @@ export function fromWire(wire: WireError): AttentionError {
 
 /** What a host answers when its own code failed, not Python's. */
 export function toWire(error: unknown): WireError {
-  if (error instanceof AttentionError) return { class: error.name, message: error.message };
+  if (error instanceof AttentionError) {
+    const { name, message, expected, actual } = error;
+    return { class: name, message, expected, actual };
+  }
   const message = error instanceof Error ? error.message : String(error);
   // Pyodide marks the errors after which the interpreter is unusable.
   const fatal = typeof error === "object" && error !== null && "pyodide_fatal_error" in error;
