@@ -61,6 +61,11 @@ export class KernelRuntime {
     return this.#kernels.heap;
   }
 
+  /** @internal */
+  get engine(): Engine {
+    return this.#engine;
+  }
+
   async describe(): Promise<Description> {
     return this.description;
   }
