@@ -23,6 +23,7 @@ import toolchain
 WEB = toolchain.ROOT / "web"
 TYPES = WEB / "src" / "mechanisms.gen.ts"
 DESCRIPTION = WEB / "src" / "wasm" / "description.gen.ts"
+RULES = WEB / "src" / "wasm" / "rules.gen.ts"
 # What the runtime of the kernels alone computes: web/src/wasm/runtime.ts has a class for each.
 KERNEL_MECHANISMS = ["cross_attention", "flash", "multi_head", "scaled_dot_product", "self_attention"]
 
@@ -36,6 +37,12 @@ import type { ArrayInput, MaskInput, Tensor } from "./tensor.js";
 DESCRIPTION_HEADER = """\
 // Written by build_scripts/make_types.py from describe(); do not edit. The mechanisms that the kernels alone compute.
 import type { Description } from "../description.js";
+
+export const DESCRIPTION: Omit<Description, "backend" | "handles"> ="""
+RULES_HEADER = """\
+// Written by build_scripts/make_types.py from describe(); do not edit. What calls are checked by: no words for readers,
+// which description.gen.ts has.
+import type { Rules } from "../description.js";
 """
 
 SIMPLE = {"int": "number", "float": "number", "bool": "boolean", "str": "string", "None": "null", "Any": "unknown"}
@@ -48,14 +55,28 @@ ARRAYS = {
 
 
 def description_source() -> str:
-    """The file for the kernels' runtime: describe() as a literal, without what only the running package knows."""
+    """For the kernels' runtime: describe() as a literal, without what only the running package knows."""
     from ruvector_attention import registry
 
     described = registry.describe()
     mechanisms = [m for m in described["mechanisms"] if m["name"] in KERNEL_MECHANISMS]
     kept = {"version": described["version"], "errors": described["errors"], "mechanisms": mechanisms}
-    kind = 'Omit<Description, "backend" | "handles">'
-    return f"{DESCRIPTION_HEADER}\nexport const DESCRIPTION: {kind} = {json.dumps(kept)};\n"
+    return f"{DESCRIPTION_HEADER} {json.dumps(kept)};\n"
+
+
+def rules_source() -> str:
+    """Of the same the part that every call needs."""
+    from ruvector_attention import registry
+
+    rules = []
+    for mechanism in registry.describe()["mechanisms"]:
+        if mechanism["name"] in KERNEL_MECHANISMS:
+            config = [{key: x for key, x in field.items() if key != "doc"} for field in mechanism["config"]]
+            inputs = [{key: spec[key] for key in ("name", "axes", "optional")} for spec in mechanism["inputs"]]
+            kept = {key: mechanism[key] for key in ("name", "class", "methods")}
+            rules.append({**kept, "config": config, "inputs": inputs})
+    version = f"export const VERSION = {json.dumps(registry.describe()['version'])};"
+    return f"{RULES_HEADER}\n{version}\n\nexport const RULES: readonly Rules[] = {json.dumps(rules)};\n"
 
 
 def source() -> str:
@@ -221,7 +242,7 @@ def generate() -> dict[Path, str]:
     command: list[str | Path] = [toolchain.venv(), Path(__file__), "--emit"]
     done = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True)
     emitted: dict[str, str] = json.loads(done.stdout)
-    return {target: formatted(emitted[target.name], target) for target in (TYPES, DESCRIPTION)}
+    return {target: formatted(emitted[target.name], target) for target in (TYPES, DESCRIPTION, RULES)}
 
 
 def main() -> int:
@@ -230,7 +251,8 @@ def main() -> int:
     parser.add_argument("--emit", action="store_true", help=argparse.SUPPRESS)  # runs where the package is installed
     arguments = parser.parse_args()
     if arguments.emit:
-        json.dump({TYPES.name: source(), DESCRIPTION.name: description_source()}, sys.stdout)
+        emitted = {TYPES: source(), DESCRIPTION: description_source(), RULES: rules_source()}
+        json.dump({target.name: text for target, text in emitted.items()}, sys.stdout)
         return 0
     current = True
     for target, text in generate().items():

@@ -31,19 +31,34 @@ const common = {
 
 async function buildLibrary() {
   await rm(LIB, { recursive: true, force: true });
+  const library = { ...common, outdir: LIB, minify: true, sourcemap: true, sourcesContent: false };
+  // The kernels' runtime is a part that is fetched when it is loaded.
   await build({
-    ...common,
-    entryPoints: {
-      index: join(WEB, "src/index.ts"),
-      worker: join(WEB, "src/worker.ts"),
-      wasm: join(WEB, "src/wasm/index.ts"),
-      wasm_worker: join(WEB, "src/wasm/worker.ts"),
-    },
-    outdir: LIB,
-    splitting: true, // what the entries share is there once, so that an error has one class
+    ...library,
+    entryPoints: { index: join(WEB, "src/index.ts") },
+    splitting: true,
     chunkNames: "part-[hash]",
-    sourcemap: true,
-    sourcesContent: false,
+  });
+  // Where only it is wanted it is one file, and one more each for who wants a worker or asks what there is.
+  await build({
+    ...library,
+    entryPoints: { wasm: join(WEB, "src/wasm/index.ts") },
+    plugins: [
+      elsewhere(/\/worker_client\.js$/, "./wasm_client.js"),
+      elsewhere(/\/description\.gen\.js$/, "./wasm_description.js"),
+    ],
+  });
+  await build({
+    ...library,
+    entryPoints: {
+      wasm_client: join(WEB, "src/wasm/worker_client.ts"),
+      wasm_description: join(WEB, "src/wasm/description.gen.ts"),
+    },
+    plugins: [elsewhere(/\/errors\.js$/, "./wasm.js")],
+  });
+  await build({
+    ...library,
+    entryPoints: { worker: join(WEB, "src/worker.ts"), wasm_worker: join(WEB, "src/wasm/worker.ts") },
   });
   if (options.kernels) {
     for (const file of await readdir(options.kernels)) {
@@ -55,6 +70,14 @@ async function buildLibrary() {
     stdio: "inherit",
   });
   if (status !== 0) throw new Error("tsc found errors");
+}
+
+/** Imports of a module that stay imports, of another file of the package. */
+function elsewhere(filter, path) {
+  return {
+    name: "elsewhere",
+    setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })),
+  };
 }
 
 async function buildPage() {

@@ -22,6 +22,12 @@ export interface MechanismDescription {
   methods: string[];
 }
 
+/** What a call is checked by. */
+export interface Rules extends Pick<MechanismDescription, "name" | "class" | "methods"> {
+  config: Omit<Field, "doc">[];
+  inputs: Pick<InputSpec, "name" | "axes" | "optional">[];
+}
+
 export interface Field {
   name: string;
   /** A Python type: "int", "float | None", "bool", "str" … */

@@ -61,6 +61,11 @@ const CLASSES: Readonly<Record<string, new (message: string) => AttentionError>>
   RuntimeLostError,
 };
 
+// A minifier renames classes; a reader of `constructor.name` is told what they are called all the same.
+for (const [name, Class] of Object.entries({ ...CLASSES, PythonError })) {
+  Object.defineProperty(Class, "name", { value: name });
+}
+
 /** An error as plain data, the only form in which one crosses between threads or languages. */
 export interface WireError {
   class: string;

@@ -40,7 +40,9 @@ interface TypedCreate {
 }
 
 /** The kernels alone, without Python: the inference classes, in this thread or in a worker. */
-export async function load(options: KernelOptions & { runtime: "wasm"; worker: true }): Promise<KernelsInWorker>;
+export async function load(
+  options: KernelOptions & { runtime: "wasm"; worker: true },
+): Promise<KernelsInWorker>;
 export async function load(options: KernelOptions & { runtime: "wasm" }): Promise<KernelsHere>;
 /** The Python package in Pyodide: every class. */
 export async function load(options?: LoadOptions): Promise<RuvectorAttention>;

@@ -1,5 +1,5 @@
 /** What the attention classes of this runtime share: settings, the ends of their lives, batches, options. */
-import type { MechanismDescription } from "../description.js";
+import type { Rules } from "../description.js";
 import {
   AttentionError,
   EmptyInputError,
@@ -42,12 +42,12 @@ export abstract class KernelAttention {
   /** Rejects with InvalidConfigError where the config was not accepted; so do all calls. */
   readonly ready: Promise<this>;
   protected readonly home: Home;
-  protected readonly mechanism: MechanismDescription;
+  protected readonly mechanism: Rules;
   protected readonly settings: Settings;
   protected readonly signature: Signature;
   #failure: Error | undefined;
 
-  constructor(home: Home, mechanism: MechanismDescription, config: object) {
+  constructor(home: Home, mechanism: Rules, config: object) {
     this.home = home;
     this.mechanism = mechanism;
     let settings: Settings = {};
@@ -60,7 +60,12 @@ export abstract class KernelAttention {
     }
     this.settings = settings;
     const limit = settings.max_sequence_length as number;
-    this.signature = new Signature(written(mechanism, settings), mechanism.inputs, this.fixedAxes(settings), limit);
+    this.signature = new Signature(
+      written(mechanism, settings),
+      mechanism.inputs,
+      this.fixedAxes(settings),
+      limit,
+    );
     this.ready = this.#failure ? Promise.reject(this.#failure) : Promise.resolve(this);
     this.ready.catch(() => {});
     // Without memory of its own there is nothing to free: it counts as alive until it is disposed or forgotten.
@@ -80,7 +85,8 @@ export abstract class KernelAttention {
 
   forwardBatchSync(items: unknown, options: object = {}): Tensor[] {
     this.open();
-    if (!Array.isArray(items)) throw new UnsupportedError(`items is ${shown(items)}; expected an array of inputs`);
+    if (!Array.isArray(items))
+      throw new UnsupportedError(`items is ${shown(items)}; expected an array of inputs`);
     if (items.length === 0) throw new EmptyInputError("items is empty; expected at least one list of inputs");
     return items.map((item: unknown, index) => {
       try {
@@ -96,11 +102,13 @@ export abstract class KernelAttention {
     const inputs = this.mechanism.inputs;
     const wanted = `(${inputs.map(({ name }) => name).join(", ")})`;
     const isShaped = typeof item === "object" && item !== null && "shape" in item;
-    const isObject = typeof item === "object" && item !== null && !Array.isArray(item) && !ArrayBuffer.isView(item);
+    const isObject =
+      typeof item === "object" && item !== null && !Array.isArray(item) && !ArrayBuffer.isView(item);
     if (isObject && !isShaped && !("$array" in item)) {
       const given = mapKeys(item, snake);
       const arrays = inputs.map(({ name, optional }) => {
-        if (!optional && !(name in given)) throw new UnsupportedError(`${name} is missing; expected ${wanted}`);
+        if (!optional && !(name in given))
+          throw new UnsupportedError(`${name} is missing; expected ${wanted}`);
         const value = given[name];
         delete given[name];
         return value;
@@ -118,7 +126,9 @@ export abstract class KernelAttention {
   }
 
   backwardSync(): never {
-    throw new UnsupportedError("gradients need load({ runtime: 'pyodide' }); this runtime computes forward only");
+    throw new UnsupportedError(
+      "gradients need load({ runtime: 'pyodide' }); this runtime computes forward only",
+    );
   }
 
   resetSync(): null {
@@ -157,7 +167,9 @@ export abstract class KernelAttention {
     }
     const body = (this as unknown as Record<string, unknown>)[`${camel(snake(method))}Sync`];
     if (typeof body !== "function") {
-      throw new UnsupportedError(`${method} needs load({ runtime: 'pyodide' }); this runtime computes forward only`);
+      throw new UnsupportedError(
+        `${method} needs load({ runtime: 'pyodide' }); this runtime computes forward only`,
+      );
     }
     return body.apply(this, args);
   }
@@ -196,10 +208,13 @@ export abstract class KernelAttention {
       positional.pop();
     }
     for (const name of Object.keys(options)) {
-      if (!OPTIONS.includes(name)) throw new UnsupportedError(`unknown option '${name}'${didYouMean(name, OPTIONS)}`);
+      if (!OPTIONS.includes(name))
+        throw new UnsupportedError(`unknown option '${name}'${didYouMean(name, OPTIONS)}`);
     }
     if (options.training === true) {
-      throw new UnsupportedError("training needs load({ runtime: 'pyodide' }); this runtime computes forward only");
+      throw new UnsupportedError(
+        "training needs load({ runtime: 'pyodide' }); this runtime computes forward only",
+      );
     }
     while (positional.length > 0 && positional.at(-1) === undefined) positional.pop();
     if (positional.length > names.length) {
@@ -209,7 +224,8 @@ export abstract class KernelAttention {
     positional.forEach((value, i) => {
       const name = names[i] as string;
       if (!(value instanceof Memory)) inputs.push([name, value]);
-      else if (name !== "keys") throw new UnsupportedError(`${name} is a Memory; expected it in the place of keys`);
+      else if (name !== "keys")
+        throw new UnsupportedError(`${name} is a Memory; expected it in the place of keys`);
       else {
         value.check();
         inputs.push(["keys", value.keys]);
@@ -228,7 +244,10 @@ export abstract class KernelAttention {
       }
     }
     const twice = inputs.find(([name], i) => inputs.findIndex(([other]) => other === name) !== i);
-    if (twice) throw new UnsupportedError(`${twice[0]} came beside a Memory, which holds them; expected one of the two`);
+    if (twice)
+      throw new UnsupportedError(
+        `${twice[0]} came beside a Memory, which holds them; expected one of the two`,
+      );
   }
 
   /** How the engine makes the scores of a call. */

@@ -65,7 +65,12 @@ export interface Problem {
   readonly nQuery: number;
   readonly nKey: number;
   /** Elements of a row. */
-  readonly rows: { readonly query: number; readonly keys: number; readonly values: number; readonly out: number };
+  readonly rows: {
+    readonly query: number;
+    readonly keys: number;
+    readonly values: number;
+    readonly out: number;
+  };
 }
 
 const AREAS = ["query", "keys", "values", "mask", "bias", "out", "lse", "unit_query", "unit_keys"] as const;
@@ -93,7 +98,14 @@ export class Engine {
    * out = softmax(scale * q kT + bias) v over all heads and items. Heads are groups of channels and are read where
    * they lie. False where a number that is not finite was met.
    */
-  attend(query: Operand, keys: Operand, values: Operand, lead: Shape, scoring: Scoring, out: Output): boolean {
+  attend(
+    query: Operand,
+    keys: Operand,
+    values: Operand,
+    lead: Shape,
+    scoring: Scoring,
+    out: Output,
+  ): boolean {
     const problem: Problem = {
       query,
       keys,
@@ -109,7 +121,12 @@ export class Engine {
       },
     };
     const arrays = [query.source, keys.source, values.source];
-    const bytes = [itemBytes(query), itemBytes(keys), itemBytes(values), isResidentOutput(out) ? 0 : 4 * problem.nQuery * problem.rows.out];
+    const bytes = [
+      itemBytes(query),
+      itemBytes(keys),
+      itemBytes(values),
+      isResidentOutput(out) ? 0 : 4 * problem.nQuery * problem.rows.out,
+    ];
     return this.#over(lead, arrays, scoring, bytes, (part, last) =>
       attendInWindows(this, problem, part, last, out),
     );
@@ -128,7 +145,15 @@ export class Engine {
       const placedKeys = this.place("keys", keys, part, 1, 0, nKey, scoring);
       if (!this.looksFinite(scoring, nQuery, placedQuery, placedKeys)) return NON_FINITE;
       const pointer = this.areas.out.take(4 * part.count * size);
-      this.setShared(call, part.count, scoring, [nQuery, nKey], [query, placedQuery], [keys, placedKeys], addends);
+      this.setShared(
+        call,
+        part.count,
+        scoring,
+        [nQuery, nKey],
+        [query, placedQuery],
+        [keys, placedKeys],
+        addends,
+      );
       const { kernels } = this;
       kernels.words[call.slots.ahead] = causal ? 0 : UNLIMITED;
       kernels.buffer(call.slots.out, pointer, part.count * size);
@@ -292,7 +317,9 @@ export class Engine {
     let status = 0;
     for (const run of runs(lead, leads)) {
       for (const part of parts(run, Math.max(1, Math.floor((2 * this.window) / Math.max(1, perItem))))) {
-        const placed = given.map((addend, i) => addend && this.#placeAddend(addend, part, sources.length + i, i === 0));
+        const placed = given.map(
+          (addend, i) => addend && this.#placeAddend(addend, part, sources.length + i, i === 0),
+        );
         status |= work(part, placed);
       }
     }
@@ -313,10 +340,18 @@ export class Engine {
     return { pointer, step: step * size, count };
   }
 
-  #copy(area: Area, data: { subarray(a: number, b: number): ArrayLike<number>; length: number }, first: number, count: number): number {
+  #copy(
+    area: Area,
+    data: { subarray(a: number, b: number): ArrayLike<number>; length: number },
+    first: number,
+    count: number,
+  ): number {
     const pointer = area.take(4 * count);
     const whole = first === 0 && count === data.length;
-    this.kernels.f32.set(whole ? (data as unknown as ArrayLike<number>) : data.subarray(first, first + count), pointer >>> 2);
+    this.kernels.f32.set(
+      whole ? (data as unknown as ArrayLike<number>) : data.subarray(first, first + count),
+      pointer >>> 2,
+    );
     return pointer;
   }
 
@@ -330,7 +365,12 @@ export function unitRows(engine: Engine, array: Resident, width: number): Reside
   const unit = engine.hold(array.shape);
   const items = sizeOf(array.shape.slice(0, -2));
   for (let item = 0; item < items; item++) {
-    engine.normalize(array.pointer + 4 * item * array.step, unit.step, width, unit.pointer + 4 * item * unit.step);
+    engine.normalize(
+      array.pointer + 4 * item * array.step,
+      unit.step,
+      width,
+      unit.pointer + 4 * item * unit.step,
+    );
   }
   return unit;
 }

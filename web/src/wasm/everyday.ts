@@ -35,9 +35,12 @@ export function attendPlain(
   causal: boolean,
 ): Float32Array | undefined {
   const [nKey, dimKey] = isPlain(keys) ? [keys.rows, keys.columns] : (keys.shape as [number, number]);
-  const [nValue, dimValue] = isPlain(values) ? [values.rows, values.columns] : (values.shape as [number, number]);
+  const [nValue, dimValue] = isPlain(values)
+    ? [values.rows, values.columns]
+    : (values.shape as [number, number]);
   const nQuery = query.rows;
-  if (query.columns !== dim || dimKey !== dim || nValue !== nKey || nKey > maxKeys || nKey === 0) return undefined;
+  if (query.columns !== dim || dimKey !== dim || nValue !== nKey || nKey > maxKeys || nKey === 0)
+    return undefined;
   const copied = (isPlain(keys) ? nKey * dim : 0) + (isPlain(values) ? nKey * dimValue : 0);
   if (4 * copied > engine.window || 4 * nQuery * (dim + dimValue) > engine.window) return undefined;
   const { areas, kernels } = engine;

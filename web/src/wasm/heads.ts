@@ -1,5 +1,5 @@
 /** MultiHeadAttention, SelfAttention and CrossAttention: maps into the heads, the engine over all of them, a map out. */
-import type { MechanismDescription } from "../description.js";
+import type { Rules } from "../description.js";
 import { InvalidConfigError, OutOfBoundsError, UnsupportedError } from "../errors.js";
 import type { Tensor } from "../tensor.js";
 import { ofHead } from "./addends.js";
@@ -32,7 +32,7 @@ export class Headed extends KernelAttention {
   /** Tells the maps of this object from another's, for what a Memory keeps. */
   readonly #id = made++;
 
-  constructor(home: Home, mechanism: MechanismDescription, config: object) {
+  constructor(home: Home, mechanism: Rules, config: object) {
     super(home, mechanism, config);
     const { settings } = this;
     this.#sizes = sizesOf(mechanism, settings);
@@ -91,7 +91,8 @@ export class Headed extends KernelAttention {
     this.#withOperands(binding, args, scoring, (query, keys, values, hold) => {
       const output = this.#parameters?.of("output");
       const attended = output ? hold(shape) : out;
-      if (!this.engine.attend(query, keys, values as Operand, binding.lead, scoring, attended)) this.blame(binding);
+      if (!this.engine.attend(query, keys, values as Operand, binding.lead, scoring, attended))
+        this.blame(binding);
       if (output) this.engine.project(attended as Resident, output.weight, dim, output.bias, dim, out);
     });
     return this.restore(out, binding, shape);
@@ -119,10 +120,16 @@ export class Headed extends KernelAttention {
     const { heads, kvHeads, width } = this.#sizes;
     if (!Number.isInteger(head)) throw new UnsupportedError(`head is ${shown(head)}; expected an integer`);
     const index = head as number;
-    if (index < 0 || index >= heads) throw new OutOfBoundsError(`head is ${head}; expected 0 to ${heads - 1}`);
+    if (index < 0 || index >= heads)
+      throw new OutOfBoundsError(`head is ${head}; expected 0 to ${heads - 1}`);
     const [binding, options] = this.#bind(args, INPUTS);
     const all = this.#scoring(binding, options);
-    const scoring: Scoring = { ...all, heads: 1, kvHeads: 1, ...only({ mask: ofHead(all.mask, index), bias: ofHead(all.bias, index) }) };
+    const scoring: Scoring = {
+      ...all,
+      heads: 1,
+      kvHeads: 1,
+      ...only({ mask: ofHead(all.mask, index), bias: ofHead(all.bias, index) }),
+    };
     const shape = [...binding.lead, binding.sizes.n_query as number, width];
     const out = newOutput(shape);
     const shared = Math.floor((index * kvHeads) / heads);
@@ -132,7 +139,8 @@ export class Headed extends KernelAttention {
       [],
       scoring,
       (query, keys, values) => {
-        if (!this.engine.attend(query, keys, values as Operand, binding.lead, scoring, out)) this.blame(binding);
+        if (!this.engine.attend(query, keys, values as Operand, binding.lead, scoring, out))
+          this.blame(binding);
       },
       channels,
     );
@@ -147,7 +155,9 @@ export class Headed extends KernelAttention {
   override loadStateDictSync(state: object): null {
     this.open();
     if (!this.#parameters) return super.loadStateDictSync(state);
-    this.#parameters.load(state as Record<string, unknown>, (missing, unknown) => this.refuseState(missing, unknown));
+    this.#parameters.load(state as Record<string, unknown>, (missing, unknown) =>
+      this.refuseState(missing, unknown),
+    );
     return null;
   }
 
@@ -167,12 +177,21 @@ export class Headed extends KernelAttention {
       const times = <T>(list: readonly T[]): T[] => wanted.map(() => list[0] as T);
       const sizes = { ...binding.sizes, n_query: binding.sizes.n_key as number };
       return [
-        { ...binding, names: times(binding.names), arrays: times(binding.arrays), shapes: times(binding.shapes), sizes },
+        {
+          ...binding,
+          names: times(binding.names),
+          arrays: times(binding.arrays),
+          shapes: times(binding.shapes),
+          sizes,
+        },
         options,
       ];
     }
     const [given, options] = this.read(args, wanted);
-    const values = wanted.length === 3 && inputs[2]?.optional && !given.some(([name, value]) => name === "values" && value !== null);
+    const values =
+      wanted.length === 3 &&
+      inputs[2]?.optional &&
+      !given.some(([name, value]) => name === "values" && value !== null);
     const named = values ? given.filter(([name]) => name !== "values") : given;
     if (values) {
       const { keyChannels, valueChannels } = this.#sizes;
@@ -193,7 +212,12 @@ export class Headed extends KernelAttention {
     binding: Binding,
     args: readonly unknown[],
     scoring: Scoring,
-    work: (query: Operand, keys: Operand, values: Operand | undefined, hold: (shape: readonly number[]) => Resident) => void,
+    work: (
+      query: Operand,
+      keys: Operand,
+      values: Operand | undefined,
+      hold: (shape: readonly number[]) => Resident,
+    ) => void,
     channels?: Readonly<Record<string, number>>,
   ): void {
     const { width } = this.#sizes;
@@ -210,7 +234,9 @@ export class Headed extends KernelAttention {
         const source = binding.arrays[i] as Source;
         if (i > 0 && bank) return { source: bank[i - 1] as Source, width, isUnit: scoring.normalize };
         const at = channels?.[name] ?? 0;
-        return this.#parameters ? { source: this.#mapped(name, source, hold, channels?.[name]), width } : { source, width, at };
+        return this.#parameters
+          ? { source: this.#mapped(name, source, hold, channels?.[name]), width }
+          : { source, width, at };
       });
       work(query as Operand, keys as Operand, values, hold);
     } finally {
@@ -219,7 +245,12 @@ export class Headed extends KernelAttention {
   }
 
   /** An array through one of the maps: all of its output channels, or those of one head. */
-  #mapped(name: string, source: Source, hold: (shape: readonly number[]) => Resident, channel?: number): Resident {
+  #mapped(
+    name: string,
+    source: Source,
+    hold: (shape: readonly number[]) => Resident,
+    channel?: number,
+  ): Resident {
     const { weight, bias, fanOut } = (this.#parameters as Parameters).of(name);
     const n = channel === undefined ? fanOut : this.#sizes.width;
     const from = 4 * (channel ?? 0);
@@ -232,7 +263,8 @@ export class Headed extends KernelAttention {
   #ofMemory(memory: Memory, normalize: boolean): readonly Resident[] {
     const { width } = this.#sizes;
     const parameters = this.#parameters;
-    if (!parameters) return normalize ? [memory.unitKeys(width), memory.values] : [memory.keys, memory.values];
+    if (!parameters)
+      return normalize ? [memory.unitKeys(width), memory.values] : [memory.keys, memory.values];
     return memory.derive(`heads ${this.#id} ${parameters.version} ${normalize}`, () => {
       const hold = (shape: readonly number[]): Resident => this.engine.hold(shape);
       const keys = this.#mapped("keys", memory.keys, hold);
@@ -245,8 +277,14 @@ export class Headed extends KernelAttention {
   }
 }
 
-function sizesOf({ inputs }: MechanismDescription, settings: Settings): Sizes {
-  const { dim = 0, num_heads: heads = 1, num_kv_heads, kdim, vdim } = settings as Record<string, number | null>;
+function sizesOf({ inputs }: Rules, settings: Settings): Sizes {
+  const {
+    dim = 0,
+    num_heads: heads = 1,
+    num_kv_heads,
+    kdim,
+    vdim,
+  } = settings as Record<string, number | null>;
   const kvHeads = num_kv_heads ?? (heads as number);
   const width = (dim as number) / (heads as number);
   const kvChannels = kvHeads * width;
@@ -270,4 +308,3 @@ function only<T extends object>(given: T): { [K in keyof T]?: Exclude<T[K], unde
     [K in keyof T]?: Exclude<T[K], undefined>;
   };
 }
-

@@ -3,7 +3,8 @@ import { LoadError, OutOfBoundsError, toWire, UnsupportedError } from "../errors
 import { camel, mapKeys } from "../naming.js";
 import type { Answer, Host, Progress, TypedArray, Verb, Verbs, Wire } from "../protocol.js";
 import { isWireArray } from "../protocol.js";
-import { KernelAttention } from "./attention.js";
+import type { KernelAttention } from "./attention.js";
+import { DESCRIPTION } from "./description.gen.js";
 import { Memory } from "./memory.js";
 import { instantiate } from "./module.js";
 import { KernelRuntime } from "./runtime.js";
@@ -36,7 +37,7 @@ export class KernelHost implements Host {
   }
 
   private describe(runtime: KernelRuntime, _: Verbs["describe"]): Wire {
-    return { ...runtime.description, handles: this.#objects.size } as unknown as Wire;
+    return { ...DESCRIPTION, backend: runtime.backend, handles: this.#objects.size } as unknown as Wire;
   }
 
   private create(runtime: KernelRuntime, { name, config }: Verbs["create"]): Wire {
@@ -82,14 +83,19 @@ export class KernelHost implements Host {
     if (Array.isArray(value)) return value.map((item) => this.#received(item));
     if ("$handle" in value) {
       const found = this.#objects.get(value.$handle as number);
-      if (!found) throw new OutOfBoundsError(`handle ${value.$handle} is not alive; expected one that create() gave`);
+      if (!found)
+        throw new OutOfBoundsError(`handle ${value.$handle} is not alive; expected one that create() gave`);
       return found;
     }
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, this.#received(item)]));
   }
 }
 
-const sizesOf = ({ length, dim, dimValue }: Memory): { [key: string]: Wire } => ({ length, dim, dim_value: dimValue });
+const sizesOf = ({ length, dim, dimValue }: Memory): { [key: string]: Wire } => ({
+  length,
+  dim,
+  dim_value: dimValue,
+});
 
 function memoryCall(memory: Memory, method: string, args: readonly unknown[]): Wire {
   switch (method) {

@@ -57,13 +57,19 @@ export class Kernels {
     this.#exports = exports;
     this.#refresh();
     const at = exports.rv_describe() >>> 2;
-    const [target, kernels, count, kernelBytes, bufferBytes, bytes, ints, floats] = this.words.subarray(at, at + 8);
+    const [target, kernels, count, kernelBytes, bufferBytes, bytes, ints, floats] = this.words.subarray(
+      at,
+      at + 8,
+    );
     this.backend = this.#text(target as number);
     this.#blocks = { bytes: bytes as number, ints: ints as number, floats: floats as number };
     for (let index = 0; index < (count as number); index++) {
       const spec = ((kernels as number) + index * (kernelBytes as number)) >>> 2;
       // rv_kernel_spec: name, three counts, then three lists of as many names
-      const [name, nBuffers, nInts, nFloats, buffers, intNames, floatNames] = this.words.subarray(spec, spec + 7);
+      const [name, nBuffers, nInts, nFloats, buffers, intNames, floatNames] = this.words.subarray(
+        spec,
+        spec + 7,
+      );
       this.#table.set(this.#text(name as number), {
         index,
         buffers: this.#texts(buffers as number, nBuffers as number, bufferBytes as number),
@@ -134,11 +140,14 @@ export class Kernels {
   }
 
   #fault(call: KernelCall<string>, status: number): AttentionError {
-    if (status === BAD_ARGUMENT) return new AttentionError(`${call.kernel}: the integers contradict one another`);
+    if (status === BAD_ARGUMENT)
+      return new AttentionError(`${call.kernel}: the integers contradict one another`);
     const kind = Math.floor(-status / 64);
     if (kind === NO_MEMORY) return full(0);
     const names = kind === 2 ? call.names.ints : call.names.buffers;
-    return new AttentionError(`${call.kernel}, ${names[-status % 64] ?? "kernel"}: ${FAULTS[kind] ?? "refused"}`);
+    return new AttentionError(
+      `${call.kernel}, ${names[-status % 64] ?? "kernel"}: ${FAULTS[kind] ?? "refused"}`,
+    );
   }
 
   #text(pointer: number): string {

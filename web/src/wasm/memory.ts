@@ -40,14 +40,22 @@ export class Memory {
     if (values !== undefined && values !== null) arrays.push(numbers("values", values));
     const [first, second = first] = arrays as [Numbers, Numbers?];
     if (first.shape.length < 2) {
-      throw mismatch(`keys is ${written(first.shape)}, ${first.shape.length}-dimensional; expected (..., n_key, dim)`, 2, first.shape.length);
+      throw mismatch(
+        `keys is ${written(first.shape)}, ${first.shape.length}-dimensional; expected (..., n_key, dim)`,
+        2,
+        first.shape.length,
+      );
     }
     this.#lead = first.shape.slice(0, -2);
     this.#items = sizeOf(this.#lead);
     const names = ["keys", "values"] as const;
-    this.#parts = arrays.map(({ shape }, i) => ({ name: names[i] as Part["name"], width: shape.at(-1) as number }));
+    this.#parts = arrays.map(({ shape }, i) => ({
+      name: names[i] as Part["name"],
+      width: shape.at(-1) as number,
+    }));
     const rows = this.#rowsOf(arrays);
-    if (second.data.length === 0) throw new EmptyInputError(`values is ${written(second.shape)}, without elements`);
+    if (second.data.length === 0)
+      throw new EmptyInputError(`values is ${written(second.shape)}, without elements`);
     const store = this.#store;
     home.own(this, () => release(home, store));
     try {
@@ -214,7 +222,10 @@ export class Memory {
     if (this.#first + rows <= this.#capacity) return;
     const { kernels } = this.#home.engine;
     const fits = rows <= this.#capacity && 2 * this.#first >= this.#capacity;
-    const capacity = fits || this.#capacity === 0 ? Math.max(rows, this.#capacity) : Math.max(rows, Math.ceil(1.5 * this.#capacity));
+    const capacity =
+      fits || this.#capacity === 0
+        ? Math.max(rows, this.#capacity)
+        : Math.max(rows, Math.ceil(1.5 * this.#capacity));
     this.#changed();
     const fresh = { ...this.#store };
     for (const { name, width } of this.#parts) {

@@ -54,8 +54,11 @@ export function given(name: string, value: unknown): Given {
   }
   if (typeof wire === "number") return { data: Float64Array.of(wire), shape: [], dtype: "float64" };
   if (Array.isArray(wire)) {
-    if (onlyNumbers(wire)) throw new DimensionMismatchError(`${name} is a ragged list; expected rows of equal length`);
-    throw new UnsupportedError(`${name} is a list that holds something else than numbers; expected real numbers`);
+    if (onlyNumbers(wire))
+      throw new DimensionMismatchError(`${name} is a ragged list; expected rows of equal length`);
+    throw new UnsupportedError(
+      `${name} is a list that holds something else than numbers; expected real numbers`,
+    );
   }
   const what = wire === undefined ? "missing" : typeof wire === "object" ? "an object" : `a ${typeof wire}`;
   throw new UnsupportedError(`${name} is ${what}; expected an array or a list of numbers`);

@@ -73,15 +73,22 @@ export class Parameters {
   }
 
   /** Takes over parameters; nothing is changed unless all fit. Raises for a name, a shape, NaN and infinity. */
-  load(state: Readonly<Record<string, unknown>>, refuseNames: (missing: string[], unknown: string[]) => never): void {
-    const unknown = Object.keys(state).filter((name) => !this.#shapes.has(name)).sort();
+  load(
+    state: Readonly<Record<string, unknown>>,
+    refuseNames: (missing: string[], unknown: string[]) => never,
+  ): void {
+    const unknown = Object.keys(state)
+      .filter((name) => !this.#shapes.has(name))
+      .sort();
     const missing = this.names.filter((name) => !(name in state)).sort();
     if (unknown.length + missing.length > 0) refuseNames(missing, unknown);
     const arrays = this.names.map((name): [string, Numbers] => {
       const array = numbers(name, state[name]);
       const expected = this.#shapes.get(name) as Shape;
       if (written(array.shape) !== written(expected)) {
-        const error = new DimensionMismatchError(`${name} is ${written(array.shape)}; expected ${written(expected)}`);
+        const error = new DimensionMismatchError(
+          `${name} is ${written(array.shape)}; expected ${written(expected)}`,
+        );
         throw Object.assign(error, { expected, actual: array.shape });
       }
       refuse(name, array, Number.isFinite, "finite numbers");

@@ -28,7 +28,10 @@ export class RemoteMemory extends Attention {
 
   /** Removes the oldest rows, or those of these ids; how many they were. */
   async evict(which: number | ArrayLike<number>): Promise<number> {
-    const gone = (await this.call("evict", typeof which === "number" ? which : Int32Array.from(which))) as number;
+    const gone = (await this.call(
+      "evict",
+      typeof which === "number" ? which : Int32Array.from(which),
+    )) as number;
     this.#length = this.length - gone;
     return gone;
   }

@@ -1,13 +1,13 @@
 /** A loaded runtime in this thread: the classes over one instance of the kernels. */
-import type { Description, MechanismDescription } from "../description.js";
+import type { Description, Rules } from "../description.js";
 import { InvalidConfigError, RuntimeLostError, UnsupportedError } from "../errors.js";
 import type { Home, KernelAttention } from "./attention.js";
-import { DESCRIPTION } from "./description.gen.js";
 import { Engine } from "./engine.js";
 import { Headed } from "./heads.js";
 import { Kernels } from "./kernels.js";
 import { Memory } from "./memory.js";
 import type { KernelExports } from "./module.js";
+import { RULES, VERSION } from "./rules.gen.js";
 import { ScaledDotProduct } from "./scaled_dot_product.js";
 import { didYouMean } from "./suggest.js";
 
@@ -28,14 +28,16 @@ export class KernelRuntime {
   #alive = 0;
   #closed = false;
   /** Frees what was never disposed, some time after its owner was forgotten. */
-  readonly #forgotten = new FinalizationRegistry<{ release: () => void }>(({ release }) => this.#end(release));
+  readonly #forgotten = new FinalizationRegistry<{ release: () => void }>(({ release }) =>
+    this.#end(release),
+  );
   /** The owners that are alive and what frees them; weakly, so that they can be forgotten. */
   readonly #owned = new WeakMap<object, { release: () => void }>();
 
   constructor(exports: KernelExports) {
     this.#kernels = new Kernels(exports);
     this.#engine = new Engine(this.#kernels);
-    for (const mechanism of DESCRIPTION.mechanisms) {
+    for (const mechanism of RULES) {
       const Class = this.#makeClass(mechanism);
       this.#classes.set(mechanism.name, Class);
       Object.defineProperty(this, mechanism.class, { value: Class, enumerable: true });
@@ -44,16 +46,12 @@ export class KernelRuntime {
 
   /** The version of the package. */
   get version(): string {
-    return DESCRIPTION.version;
+    return VERSION;
   }
 
   /** Which kernels run: "wasm-relaxed-simd", "wasm-simd128" or "wasm-scalar". */
   get backend(): string {
     return this.#kernels.backend;
-  }
-
-  get description(): Description {
-    return { ...DESCRIPTION, backend: this.backend, handles: this.#alive };
   }
 
   /** Bytes of the kernels' memory, and how many of them are in use. */
@@ -66,8 +64,15 @@ export class KernelRuntime {
     return this.#engine;
   }
 
+  /** How many objects are alive. */
+  get handles(): number {
+    return this.#alive;
+  }
+
+  /** Every mechanism with its settings, inputs and methods, in words; fetched when it is asked for. */
   async describe(): Promise<Description> {
-    return this.description;
+    const { DESCRIPTION } = await import("./description.gen.js");
+    return { ...DESCRIPTION, backend: this.backend, handles: this.handles };
   }
 
   /** A mechanism by its name: "scaled_dot_product", "scaled-dot-product". Raises where the config is not accepted. */
@@ -137,7 +142,7 @@ export class KernelRuntime {
     release();
   }
 
-  #makeClass(mechanism: MechanismDescription): Class {
+  #makeClass(mechanism: Rules): Class {
     const home = this.#home();
     const Body = BODIES[mechanism.name];
     if (!Body) throw new UnsupportedError(`the kernels' runtime has no class for ${mechanism.name}`);
@@ -146,7 +151,8 @@ export class KernelRuntime {
         return new Class(config).ready;
       }
       constructor(config: object = {}) {
-        const prototype = typeof config === "object" && config !== null ? Object.getPrototypeOf(config) : undefined;
+        const prototype =
+          typeof config === "object" && config !== null ? Object.getPrototypeOf(config) : undefined;
         if (prototype !== null && prototype !== Object.prototype) {
           throw new UnsupportedError(
             `the config of ${mechanism.class} is a ${typeof config}; expected an object, like { dim: 64 }`,

@@ -57,13 +57,26 @@ export class ScaledDotProduct extends KernelAttention {
     if (!query || !keys || !values) return undefined;
     const dim = settings.dim as number;
     const limit = settings.max_sequence_length as number;
-    const out = attendPlain(this.engine, query, keys, values, dim, limit, this.scale(dim), settings.causal as boolean);
+    const out = attendPlain(
+      this.engine,
+      query,
+      keys,
+      values,
+      dim,
+      limit,
+      this.scale(dim),
+      settings.causal as boolean,
+    );
     return out && tensor(out, [query.rows, out.length / query.rows]);
   }
 
   #operands({ arrays, sizes }: Binding, memory: unknown): [Operand, Operand, Operand] {
     const width = sizes.dim as number;
-    const [query, keys, values] = arrays as [Operand["source"], Operand["source"], Operand["source"] | undefined];
+    const [query, keys, values] = arrays as [
+      Operand["source"],
+      Operand["source"],
+      Operand["source"] | undefined,
+    ];
     const unit = memory instanceof Memory && this.settings.normalize === true;
     return [
       { source: query, width },

@@ -1,5 +1,5 @@
 /** A mechanism's settings, checked and completed from its description, with the messages of the Python package. */
-import type { Field, MechanismDescription } from "../description.js";
+import type { Rules } from "../description.js";
 import { InvalidConfigError } from "../errors.js";
 import { snake } from "../naming.js";
 import { didYouMean } from "./suggest.js";
@@ -7,7 +7,7 @@ import { didYouMean } from "./suggest.js";
 /** By the names of the Python package: num_heads. */
 export type Settings = Readonly<Record<string, unknown>>;
 
-export function settle(mechanism: MechanismDescription, config: object): Settings {
+export function settle(mechanism: Rules, config: object): Settings {
   const known = mechanism.config.map(({ name }) => name);
   const given = new Map<string, unknown>();
   for (const [key, value] of Object.entries(config)) {
@@ -32,7 +32,7 @@ const WORDS: Readonly<Record<string, string>> = {
   str: "a string",
 };
 
-function checked(field: Field, value: unknown): unknown {
+function checked(field: Rules["config"][number], value: unknown): unknown {
   const [kind = "", nothing] = field.type.split(" | ");
   if (value === null && nothing === "None") return null;
   const fits =
@@ -54,7 +54,9 @@ function checked(field: Field, value: unknown): unknown {
     }
   }
   if (field.choices && !field.choices.includes(value)) {
-    throw new InvalidConfigError(`${field.name} is ${shown(value)}${didYouMean(String(value), field.choices.map(String))}`);
+    throw new InvalidConfigError(
+      `${field.name} is ${shown(value)}${didYouMean(String(value), field.choices.map(String))}`,
+    );
   }
   return value;
 }
@@ -66,7 +68,7 @@ export function shown(value: unknown): string {
 }
 
 /** The mechanism as Python would write it: FlashAttention(dim=8). Settings at their defaults are left out. */
-export function written(mechanism: MechanismDescription, settings: Settings): string {
+export function written(mechanism: Rules, settings: Settings): string {
   const parts = mechanism.config
     .filter(({ name, default: usual }) => settings[name] !== usual)
     .map(({ name }) => `${name}=${shown(settings[name])}`);

@@ -1,5 +1,5 @@
 /** The inputs of one call: named axes that bind across the arguments, with the messages of the Python package. */
-import type { InputSpec } from "../description.js";
+import type { Rules } from "../description.js";
 import { DimensionMismatchError, EmptyInputError, InputTooLargeError } from "../errors.js";
 import { isResident, numbers, type Shape, type Source, sizeOf, written } from "./numbers.js";
 
@@ -16,12 +16,15 @@ export interface Binding {
 }
 
 export class Signature {
-  readonly #specs: Map<string, { readonly axes: readonly string[]; readonly leads: boolean; readonly all: string[] }>;
+  readonly #specs: Map<
+    string,
+    { readonly axes: readonly string[]; readonly leads: boolean; readonly all: string[] }
+  >;
 
   constructor(
     /** How messages call the object: FlashAttention(dim=8). */
     private readonly owner: string,
-    specs: readonly InputSpec[],
+    specs: Rules["inputs"],
     private readonly fixed: Readonly<Record<string, number>>,
     private readonly maxKeys: number,
   ) {
@@ -75,7 +78,9 @@ export class Signature {
       );
     }
     if (sizeOf(shape) === 0) {
-      throw new EmptyInputError(`${name} is ${written(shape)}, without elements; expected (${all.join(", ")})`);
+      throw new EmptyInputError(
+        `${name} is ${written(shape)}, without elements; expected (${all.join(", ")})`,
+      );
     }
     axes.forEach((axis, i) => {
       const size = full[first + i] as number;
@@ -84,7 +89,9 @@ export class Signature {
       if (expected === size) return;
       const source = before.names.findIndex((other) => this.#specs.get(other)?.axes.includes(axis));
       const from =
-        source < 0 ? `the settings of ${this.owner}` : `${before.names[source]} ${written(before.shapes[source] as Shape)}`;
+        source < 0
+          ? `the settings of ${this.owner}`
+          : `${before.names[source]} ${written(before.shapes[source] as Shape)}`;
       throw mismatch(
         `${name} is ${written(shape)}; expected (${first > 0 ? "..., " : ""}${axes.join(", ")}) with ${axis} = ${expected}, from ${from}`,
         expected,
@@ -101,7 +108,9 @@ export class Signature {
   }
 
   #refuseLead(name: string, shape: Shape, leading: Shape, before: Binding): never {
-    const sources = before.names.map((other, i) => `${other} ${written(before.shapes[i] as Shape)}`).join(" and ");
+    const sources = before.names
+      .map((other, i) => `${other} ${written(before.shapes[i] as Shape)}`)
+      .join(" and ");
     throw mismatch(
       `${name} is ${written(shape)}; its leading dimensions ${written(leading)} do not broadcast with ${written(before.lead)}, from ${sources}`,
       before.lead,

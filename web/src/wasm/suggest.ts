@@ -2,7 +2,10 @@
 
 export function didYouMean(name: string, known: readonly string[]): string {
   const [best] = known
-    .map((candidate) => ({ candidate, likeness: (2 * common(name, candidate)) / (name.length + candidate.length) }))
+    .map((candidate) => ({
+      candidate,
+      likeness: (2 * common(name, candidate)) / (name.length + candidate.length),
+    }))
     .filter(({ likeness }) => likeness >= 0.6)
     .sort((a, b) => b.likeness - a.likeness);
   return best ? `; did you mean '${best.candidate}'?` : `; known: ${known.join(", ")}`;

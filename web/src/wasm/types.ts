@@ -69,8 +69,14 @@ type ClassesInWorker = {
 };
 
 type CreateHere = {
-  create<N extends Name>(name: N, config: MechanismsByName[N]["config"]): Promise<Here<MechanismsByName[N]["instance"]>>;
-  createSync<N extends Name>(name: N, config: MechanismsByName[N]["config"]): Here<MechanismsByName[N]["instance"]>;
+  create<N extends Name>(
+    name: N,
+    config: MechanismsByName[N]["config"],
+  ): Promise<Here<MechanismsByName[N]["instance"]>>;
+  createSync<N extends Name>(
+    name: N,
+    config: MechanismsByName[N]["config"],
+  ): Here<MechanismsByName[N]["instance"]>;
 };
 type CreateInWorker = {
   create<N extends Name>(
@@ -88,7 +94,10 @@ interface MemoryInWorker {
 }
 
 /** A loaded runtime in this thread. */
-export type KernelsHere = CreateHere & MemoryHere & ClassesHere & Omit<KernelRuntime, "create" | "createSync" | "memory" | "memorySync">;
+export type KernelsHere = CreateHere &
+  MemoryHere &
+  ClassesHere &
+  Omit<KernelRuntime, "create" | "createSync" | "memory" | "memorySync">;
 
 /** A loaded runtime in a worker. */
 export type KernelsInWorker = CreateInWorker & MemoryInWorker & ClassesInWorker & Omit<Client, "create">;

@@ -12,8 +12,8 @@ import {
   type Problem,
   QUERY_BLOCK,
   rowOf,
-  UNLIMITED,
   at as setAt,
+  UNLIMITED,
 } from "./engine.js";
 import { NON_FINITE } from "./kernels.js";
 import type { Run } from "./layout.js";
@@ -37,12 +37,17 @@ export function attendInWindows(
 ): number {
   const { scoring, nQuery, nKey, rows } = problem;
   const whole = scoring.mask !== undefined || scoring.bias !== undefined || part.count > 1;
-  const keyBytes = 4 * ((isResident(problem.keys.source) ? 0 : rows.keys) + (isResident(problem.values.source) ? 0 : rows.values));
+  const keyBytes =
+    4 *
+    ((isResident(problem.keys.source) ? 0 : rows.keys) +
+      (isResident(problem.values.source) ? 0 : rows.values));
   const keysAtOnce = whole || keyBytes === 0 ? nKey : blockOf(engine.window / keyBytes, KEY_TILE, nKey);
   // Beside its query a row needs its output, or those of at least four blocks of keys.
   const outputs = keysAtOnce < nKey ? 4 : isResidentOutput(out) ? 0 : 1;
-  const queryBytes = 4 * ((isResident(problem.query.source) ? 0 : rows.query) + outputs * (rows.out + scoring.heads));
-  const queriesAtOnce = whole || queryBytes === 0 ? nQuery : blockOf((2 * engine.window) / queryBytes, QUERY_BLOCK, nQuery);
+  const queryBytes =
+    4 * ((isResident(problem.query.source) ? 0 : rows.query) + outputs * (rows.out + scoring.heads));
+  const queriesAtOnce =
+    whole || queryBytes === 0 ? nQuery : blockOf((2 * engine.window) / queryBytes, QUERY_BLOCK, nQuery);
   let status = 0;
   for (let from = 0; from < nQuery; from += queriesAtOnce) {
     const queries = { from, count: Math.min(queriesAtOnce, nQuery - from) };
@@ -92,7 +97,15 @@ function attendBlock(block: Block, keys: Rows, out: number, lse: number): number
   const placedKeys = engine.place("keys", problem.keys, part, 1, keys.from, keys.count, scoring);
   const values = engine.place("values", problem.values, part, 2, keys.from, keys.count, scoring);
   if (!engine.looksFinite(scoring, queries.count, query, placedKeys, values)) return NON_FINITE;
-  engine.setShared(attention, part.count, scoring, [queries.count, keys.count], [problem.query, query], [problem.keys, placedKeys], addends);
+  engine.setShared(
+    attention,
+    part.count,
+    scoring,
+    [queries.count, keys.count],
+    [problem.query, query],
+    [problem.keys, placedKeys],
+    addends,
+  );
   const { words } = kernels;
   const { slots } = attention;
   // The kernel aligns the queries with the end of its keys: those that lie behind, further blocks, are ahead of it.
@@ -147,7 +160,13 @@ interface Slot {
 }
 
 /** softmax over the log-sum-exps of `count` slots from `first` on, times their outputs. `zero` is room for a number. */
-function merge({ engine, problem, queries }: Block, count: number, first: Slot, to: Slot, zero: number): void {
+function merge(
+  { engine, problem, queries }: Block,
+  count: number,
+  first: Slot,
+  to: Slot,
+  zero: number,
+): void {
   const { kernels, attention } = engine;
   const { heads } = problem.scoring;
   const n = queries.count;
@@ -158,9 +177,15 @@ function merge({ engine, problem, queries }: Block, count: number, first: Slot, 
   f32[zero >>> 2] = 0;
   // A query is an item, the slots are its keys.
   words[slots.batch] = words[slots.stop] = n;
-  words[slots.heads] = words[slots.kv_heads] = words[slots.n_query] = words[slots.dim] = words[slots.bias_batch] = 1;
+  words[slots.heads] =
+    words[slots.kv_heads] =
+    words[slots.n_query] =
+    words[slots.dim] =
+    words[slots.bias_batch] =
+      1;
   words[slots.n_key] = count;
-  for (const name of ["query_batch", "query_row", "key_batch", "key_row", "bias_row"] as const) words[slots[name]] = 0;
+  for (const name of ["query_batch", "query_row", "key_batch", "key_row", "bias_row"] as const)
+    words[slots[name]] = 0;
   words[slots.bias_col] = heads * n;
   words[slots.behind] = words[slots.ahead] = UNLIMITED;
   words[slots.dim_value] = width;
