@@ -230,9 +230,9 @@ def build_kernels(compiler: str = "auto") -> Path:
             "RV_STANDALONE": "ON",
         }
         options = [f"-D{name}={value}" for name, value in settings.items()]
-        cmake = tools / "cmake"
-        run([cmake, "-S", ROOT / "wasm_kernels", "-B", work / "build", "-G", "Ninja", *options], quiet=True, env=environment)
-        run([cmake, "--build", work / "build", "--target", "install"], quiet=True, env=environment)
+        cmake, folder = tools / "cmake", work / "build"
+        run([cmake, "-S", ROOT / "wasm_kernels", "-B", folder, "-G", "Ninja", *options], quiet=True, env=environment)
+        run([cmake, "--build", folder, "--target", "install"], quiet=True, env=environment)
         for name in KERNEL_MODULES:
             check_kernel_module(work / "modules" / name)
         shutil.rmtree(target, ignore_errors=True)
