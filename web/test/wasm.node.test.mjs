@@ -7,7 +7,8 @@ import { setFlagsFromString } from "node:v8";
 import * as whole from "../dist/lib/index.js";
 import * as api from "../dist/lib/wasm.js";
 import { vectorFiles } from "./vectors.mjs";
-import { assert, checks, checkVectors } from "./wasm_checks.mjs";
+import { assert } from "./wasm_assert.mjs";
+import { checks, checkVectors } from "./wasm_checks.mjs";
 import { workerChecks } from "./wasm_worker_checks.mjs";
 
 // Node 20 has relaxed SIMD behind a flag, which counts from the next module on.

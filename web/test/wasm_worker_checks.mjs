@@ -1,5 +1,5 @@
 /** What the runtime of the kernels must do in a worker, in Node and in a browser alike: [what, check] pairs. */
-import { assert, close, throws } from "./wasm_checks.mjs";
+import { assert, close, throws } from "./wasm_assert.mjs";
 import { attention, random } from "./wasm_reference.mjs";
 
 export const workerChecks = [];

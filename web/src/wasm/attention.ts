@@ -264,6 +264,7 @@ export abstract class KernelAttention {
       checkFinite: options.checkFinite,
       heads: 1,
       kvHeads: 1,
+      width: channels,
     };
   }
 

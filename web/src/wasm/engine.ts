@@ -21,6 +21,8 @@ export interface Scoring extends Addends {
   readonly checkFinite: boolean;
   readonly heads: number;
   readonly kvHeads: number;
+  /** Channels of a head's queries and keys. */
+  readonly width: number;
 }
 
 /** An array whose rows hold `width` channels for each head, from channel `at` on. */
@@ -35,11 +37,18 @@ export interface Operand {
 /** Where a result goes: to JavaScript, or to where the next kernel reads it. */
 export type Output = Float32Array | Resident;
 
-/** One argument of a kernel call: the bytes' place, and elements from item to item and in all. */
+/** One argument of a kernel call: the bytes' place, and elements from item to item, from row to row and in all. */
 export interface Placed {
   readonly pointer: number;
   readonly step: number;
+  readonly row: number;
   readonly count: number;
+}
+
+/** A mask or a bias: also from head to head and from column to column, 0 where it is repeated. */
+export interface PlacedAddend extends Placed {
+  readonly head: number;
+  readonly column: number;
 }
 
 const SHARED = [
@@ -127,8 +136,8 @@ export class Engine {
       itemBytes(values),
       isResidentOutput(out) ? 0 : 4 * problem.nQuery * problem.rows.out,
     ];
-    return this.#over(lead, arrays, scoring, bytes, (part, last) =>
-      attendInWindows(this, problem, part, last, out),
+    return this.#over(lead, arrays, scoring, bytes, (part, mask, bias) =>
+      attendInWindows(this, problem, part, mask, bias, out),
     );
   }
 
@@ -140,20 +149,12 @@ export class Engine {
     const size = heads * nQuery * nKey;
     const bytes = [itemBytes(query), itemBytes(keys), 4 * size];
     const call = this.#weights;
-    return this.#over(lead, [query.source, keys.source], scoring, bytes, (part, addends) => {
+    return this.#over(lead, [query.source, keys.source], scoring, bytes, (part, mask, bias) => {
       const placedQuery = this.place("query", query, part, 0, 0, nQuery, scoring);
       const placedKeys = this.place("keys", keys, part, 1, 0, nKey, scoring);
       if (!this.looksFinite(scoring, nQuery, placedQuery, placedKeys)) return NON_FINITE;
       const pointer = this.areas.out.take(4 * part.count * size);
-      this.setShared(
-        call,
-        part.count,
-        scoring,
-        [nQuery, nKey],
-        [query, placedQuery],
-        [keys, placedKeys],
-        addends,
-      );
+      this.setShared(call, part.count, scoring, nQuery, nKey, placedQuery, placedKeys, mask, bias);
       const { kernels } = this;
       kernels.words[call.slots.ahead] = causal ? 0 : UNLIMITED;
       kernels.buffer(call.slots.out, pointer, part.count * size);
@@ -235,24 +236,30 @@ export class Engine {
     const step = part.steps[which] as number;
     const first = part.first[which] as number;
     const items = step === 0 ? 1 : part.count;
-    let placed: Placed;
+    let pointer: number;
+    let size: number;
+    let count: number;
     if (isResident(source)) {
-      const pointer = source.pointer + 4 * (first * source.step + from * row);
-      placed = { pointer, step: step * source.step, count: (items - 1) * source.step + rows * row };
+      size = source.step;
+      pointer = source.pointer + 4 * (first * size + from * row);
+      count = (items - 1) * size + rows * row;
     } else {
-      const size = sizeOf(source.shape.slice(-2));
-      const count = items > 1 ? items * size : rows * row;
-      const pointer = this.#copy(this.areas[area], source.data, first * size + from * row, count);
-      placed = { pointer, step: step * size, count };
+      size = sizeOf(source.shape.slice(-2));
+      count = items > 1 ? items * size : rows * row;
+      pointer = this.#copy(this.areas[area], source.data, first * size + from * row, count);
     }
-    if (!scoring.normalize || area === "values" || operand.isUnit) return placed;
-    // Items with room between them are brought together.
-    const size = rows * row;
-    const pointer = this.areas[area === "query" ? "unit_query" : "unit_keys"].take(4 * items * size);
-    for (let i = 0; i < items; i++) {
-      this.normalize(placed.pointer + 4 * i * placed.step, size, width, pointer + 4 * i * size);
+    if (scoring.normalize && area !== "values" && !operand.isUnit) {
+      // Items with room between them are brought together.
+      const unit = this.areas[area === "query" ? "unit_query" : "unit_keys"].take(4 * items * rows * row);
+      for (let i = 0; i < items; i++) {
+        this.normalize(pointer + 4 * i * size, rows * row, width, unit + 4 * i * rows * row);
+      }
+      pointer = unit;
+      size = rows * row;
+      count = items * size;
     }
-    return { pointer, step: step * size, count: items * size };
+    const channel = operand.at ?? 0;
+    return { pointer: pointer + 4 * channel, step: step * size, row, count: count - channel };
   }
 
   /** A mask lets whole tiles go unread: then the arrays are looked through first, little beside many queries. */
@@ -266,10 +273,12 @@ export class Engine {
     call: SharedCall | AttentionCall,
     batch: number,
     scoring: Scoring,
-    [nQuery, nKey]: readonly [number, number],
-    [query, placedQuery]: readonly [Operand, Placed],
-    [keys, placedKeys]: readonly [Operand, Placed],
-    placedAddends: readonly (Placed | undefined)[],
+    nQuery: number,
+    nKey: number,
+    query: Placed,
+    keys: Placed,
+    mask: PlacedAddend | undefined,
+    bias: PlacedAddend | undefined,
   ): void {
     const { kernels } = this;
     const { slots } = call as SharedCall;
@@ -279,27 +288,26 @@ export class Engine {
     words[slots.kv_heads] = scoring.kvHeads;
     words[slots.n_query] = nQuery;
     words[slots.n_key] = nKey;
-    words[slots.dim] = words[slots.query_head] = words[slots.key_head] = query.width;
-    words[slots.query_batch] = placedQuery.step;
-    words[slots.query_row] = rowOf(query);
-    words[slots.key_batch] = placedKeys.step;
-    words[slots.key_row] = rowOf(keys);
+    words[slots.dim] = words[slots.query_head] = words[slots.key_head] = scoring.width;
+    words[slots.query_batch] = query.step;
+    words[slots.query_row] = query.row;
+    words[slots.key_batch] = keys.step;
+    words[slots.key_row] = keys.row;
+    words[slots.mask_batch] = mask?.step ?? 0;
+    words[slots.mask_head] = mask?.head ?? 0;
+    words[slots.mask_row] = mask?.row ?? 0;
+    words[slots.mask_col] = mask?.column ?? 0;
+    words[slots.bias_batch] = bias?.step ?? 0;
+    words[slots.bias_head] = bias?.head ?? 0;
+    words[slots.bias_row] = bias?.row ?? 0;
+    words[slots.bias_col] = bias?.column ?? 0;
     words[slots.behind] = UNLIMITED;
     words[slots.stop] = batch * scoring.heads * Math.ceil(nQuery / QUERY_BLOCK);
     kernels.f64[slots.scale >>> 1] = scoring.scale;
-    at(kernels, slots.query, placedQuery, query.at);
-    at(kernels, slots.keys, placedKeys, keys.at);
-    for (const [kind, given, placed] of [
-      ["mask", scoring.mask, placedAddends[0]],
-      ["bias", scoring.bias, placedAddends[1]],
-    ] as const) {
-      const [head, row, column] = given ? scoreSteps(given) : [0, 0, 0];
-      words[slots[`${kind}_batch`]] = placed?.step ?? 0;
-      words[slots[`${kind}_head`]] = head;
-      words[slots[`${kind}_row`]] = row;
-      words[slots[`${kind}_col`]] = column;
-      kernels.buffer(slots[kind], placed?.pointer ?? 0, placed?.count ?? 0);
-    }
+    kernels.buffer(slots.query, query.pointer, query.count);
+    kernels.buffer(slots.keys, keys.pointer, keys.count);
+    kernels.buffer(slots.mask, mask?.pointer ?? 0, mask?.count ?? 0);
+    kernels.buffer(slots.bias, bias?.pointer ?? 0, bias?.count ?? 0);
   }
 
   /** Every part of the items of `lead`, with the mask and the bias placed for it. */
@@ -308,26 +316,28 @@ export class Engine {
     sources: readonly Source[],
     scoring: Scoring,
     bytes: readonly number[],
-    work: (part: Run, addends: readonly (Placed | undefined)[]) => number,
+    work: (part: Run, mask: PlacedAddend | undefined, bias: PlacedAddend | undefined) => number,
   ): boolean {
-    const given = [scoring.mask, scoring.bias];
+    const { mask, bias } = scoring;
     const leads = sources.map(({ shape }) => shape.slice(0, -2));
-    for (const addend of given) leads.push(addend ? addend.shape.slice(0, addend.hasHeads ? -3 : -2) : []);
+    for (const addend of [mask, bias])
+      leads.push(addend ? addend.shape.slice(0, addend.hasHeads ? -3 : -2) : []);
     const perItem = bytes.reduce((sum, b) => sum + b, 0);
     let status = 0;
     for (const run of runs(lead, leads)) {
       for (const part of parts(run, Math.max(1, Math.floor((2 * this.window) / Math.max(1, perItem))))) {
-        const placed = given.map(
-          (addend, i) => addend && this.#placeAddend(addend, part, sources.length + i, i === 0),
+        status |= work(
+          part,
+          mask && this.#placeAddend(mask, part, sources.length, true),
+          bias && this.#placeAddend(bias, part, sources.length + 1, false),
         );
-        status |= work(part, placed);
       }
     }
     this.#trim();
     return status === 0 || !scoring.checkFinite;
   }
 
-  #placeAddend({ data, shape, hasHeads }: Addend, part: Run, which: number, isMask: boolean): Placed {
+  #placeAddend({ data, shape, hasHeads }: Addend, part: Run, which: number, isMask: boolean): PlacedAddend {
     const { kernels } = this;
     const size = sizeOf(shape.slice(hasHeads ? -3 : -2));
     const step = part.steps[which] as number;
@@ -337,7 +347,15 @@ export class Engine {
     const from = data.subarray(first, first + count);
     if (isMask) kernels.u8.set(from, pointer);
     else kernels.f32.set(from, pointer >>> 2);
-    return { pointer, step: step * size, count };
+    const [rows, columns] = shape.slice(-2) as [number, number];
+    return {
+      pointer,
+      step: step * size,
+      head: hasHeads && shape.at(-3) !== 1 ? rows * columns : 0,
+      row: rows === 1 ? 0 : columns,
+      column: columns === 1 ? 0 : 1,
+      count,
+    };
   }
 
   #copy(
@@ -377,24 +395,9 @@ export function unitRows(engine: Engine, array: Resident, width: number): Reside
 
 export const isResidentOutput = (out: Output): out is Resident => "pointer" in out;
 
-export const rowOf = (operand: Operand): number => operand.source.shape.at(-1) as number;
+const rowOf = (operand: Operand): number => operand.source.shape.at(-1) as number;
 
 /** Bytes that are copied for one item of an operand. */
 function itemBytes({ source }: Operand): number {
   return isResident(source) ? 0 : 4 * sizeOf(source.shape.slice(-2));
-}
-
-/** Sets a buffer that begins at a channel of the first row. */
-export function at(kernels: Kernels, slot: number, placed: Placed, channel = 0): void {
-  kernels.buffer(slot, placed.pointer + 4 * channel, placed.count - channel);
-}
-
-/** Elements from head to head, row to row and column to column; 0 where an addend is repeated. */
-function scoreSteps({ shape, hasHeads }: Addend): [number, number, number] {
-  const [rows, columns] = shape.slice(-2) as [number, number];
-  return [
-    hasHeads && shape.at(-3) !== 1 ? rows * columns : 0,
-    rows === 1 ? 0 : columns,
-    columns === 1 ? 0 : 1,
-  ];
 }

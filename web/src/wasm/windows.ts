@@ -9,10 +9,9 @@ import {
   isResidentOutput,
   type Output,
   type Placed,
+  type PlacedAddend,
   type Problem,
   QUERY_BLOCK,
-  rowOf,
-  at as setAt,
   UNLIMITED,
 } from "./engine.js";
 import { NON_FINITE } from "./kernels.js";
@@ -32,7 +31,8 @@ export function attendInWindows(
   engine: Engine,
   problem: Problem,
   part: Run,
-  addends: readonly (Placed | undefined)[],
+  mask: PlacedAddend | undefined,
+  bias: PlacedAddend | undefined,
   out: Output,
 ): number {
   const { scoring, nQuery, nKey, rows } = problem;
@@ -60,7 +60,7 @@ export function attendInWindows(
       continue;
     }
     const query = engine.place("query", problem.query, part, 0, queries.from, queries.count, scoring);
-    const block = { engine, problem, part, addends, queries, query, end };
+    const block = { engine, problem, part, mask, bias, queries, query, end };
     const pointer = isResidentOutput(out) ? out.pointer + 4 * at : 0;
     let result: { pointer: number; status: number };
     if (end <= keysAtOnce) {
@@ -82,7 +82,8 @@ interface Block {
   readonly engine: Engine;
   readonly problem: Problem;
   readonly part: Run;
-  readonly addends: readonly (Placed | undefined)[];
+  readonly mask: PlacedAddend | undefined;
+  readonly bias: PlacedAddend | undefined;
   readonly queries: Rows;
   readonly query: Placed;
   /** The keys that some of the queries see end here. */
@@ -91,31 +92,24 @@ interface Block {
 
 /** One block of queries against one block of keys. */
 function attendBlock(block: Block, keys: Rows, out: number, lse: number): number {
-  const { engine, problem, part, addends, queries, query } = block;
+  const { engine, problem, part, mask, bias, queries, query } = block;
   const { scoring, rows } = problem;
   const { kernels, attention } = engine;
   const placedKeys = engine.place("keys", problem.keys, part, 1, keys.from, keys.count, scoring);
   const values = engine.place("values", problem.values, part, 2, keys.from, keys.count, scoring);
   if (!engine.looksFinite(scoring, queries.count, query, placedKeys, values)) return NON_FINITE;
-  engine.setShared(
-    attention,
-    part.count,
-    scoring,
-    [queries.count, keys.count],
-    [problem.query, query],
-    [problem.keys, placedKeys],
-    addends,
-  );
+  const { count } = queries;
+  engine.setShared(attention, part.count, scoring, count, keys.count, query, placedKeys, mask, bias);
   const { words } = kernels;
   const { slots } = attention;
   // The kernel aligns the queries with the end of its keys: those that lie behind, further blocks, are ahead of it.
   words[slots.ahead] = scoring.causal ? block.end - keys.from - keys.count : UNLIMITED;
   words[slots.dim_value] = words[slots.value_head] = words[slots.out_head] = problem.values.width;
   words[slots.value_batch] = values.step;
-  words[slots.value_row] = rowOf(problem.values);
+  words[slots.value_row] = values.row;
   words[slots.out_batch] = queries.count * rows.out;
   words[slots.out_row] = rows.out;
-  setAt(kernels, slots.values, values, problem.values.at);
+  kernels.buffer(slots.values, values.pointer, values.count);
   kernels.buffer(slots.out, out, part.count * queries.count * rows.out);
   kernels.buffer(slots.lse, lse, lse === 0 ? 0 : part.count * scoring.heads * queries.count);
   return kernels.run(attention);
