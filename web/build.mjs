@@ -91,6 +91,7 @@ async function buildPage() {
     },
     outdir: PAGE,
     minify: true,
+    plugins: [elsewhere(/\/wasm\/load\.js$/, "./wasm.js")], // the page runs Pyodide and never asks for the other
   });
   for (const file of ["index.html", "icon.svg", "digits_job.py"]) {
     await copyFile(join(WEB, "demo", file), join(PAGE, file));
