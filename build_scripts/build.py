@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""Build the wheels and the page.
+"""Build the wheels, the kernels' WebAssembly modules, and the page.
 
 python3 build_scripts/build.py native     # dist/ruvector_attention-*.whl for this system, also installed for the tests
 python3 build_scripts/build.py pyodide    # dist/ruvector_attention-*-wasm32.whl
-python3 build_scripts/build.py web        # web/dist, with the Pyodide wheel in it
-python3 build_scripts/build.py            # all three
+python3 build_scripts/build.py wasm       # dist/wasm/wasm-*.wasm: the kernels alone, by instruction set
+python3 build_scripts/build.py web        # web/dist, with these modules and the Pyodide wheel in it
+python3 build_scripts/build.py            # all of them
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import zipfile
@@ -44,6 +46,8 @@ PLATFORMS = [
 PAGE_PYODIDE = "314.0.7"
 WHEEL_LIMIT = 300_000
 MODULES = ["_kernels.abi3.so", "_kernels_relaxed.wasm"]
+KERNEL_MODULES = ["wasm-relaxed-simd.wasm", "wasm-simd128.wasm", "wasm-scalar.wasm"]
+KERNEL_LIMIT = 45_000  # of a module, compressed as a server does it
 
 
 def build_native() -> Path:
@@ -160,14 +164,18 @@ def _cmake_build(compiler: str, environment: dict[str, str], work: Path) -> Path
     """The same wheel from the same CMakeLists.txt, without pyodide-build: a toolchain file names the compiler."""
     python = venv()
     environment = {**environment, "PATH": f"{python.parent}{os.pathsep}{environment['PATH']}"}
-    if compiler == "zig":
-        toolchain = ROOT / "build_scripts" / "zig.cmake"
-    else:
-        toolchain = Path(environment["EMCC"]).parent / "cmake/Modules/Platform/Emscripten.cmake"
+    toolchain = _toolchain_file(compiler, environment)
     settings = [*_settings(work / "build"), f"-Ccmake.define.CMAKE_TOOLCHAIN_FILE={toolchain}"]
     options = ["--no-deps", "--no-build-isolation", *settings]
     run([python, "-m", "pip", "wheel", "-q", *options, "-w", work / "dist", ROOT], quiet=True, env=environment)
     return _only_wheel(work / "dist")
+
+
+def _toolchain_file(compiler: str, environment: dict[str, str]) -> Path:
+    """What tells CMake of the compiler."""
+    if compiler == "zig":
+        return ROOT / "build_scripts" / "zig.cmake"
+    return Path(environment["EMCC"]).parent / "cmake/Modules/Platform/Emscripten.cmake"
 
 
 def _only_wheel(folder: Path) -> Path:
@@ -198,10 +206,65 @@ def check_pyodide_wheel(wheel: Path) -> None:
         raise ToolchainError(f"{wheel.name} has {size} bytes; expected at most {WHEEL_LIMIT}")
 
 
+def build_kernels(compiler: str = "auto") -> Path:
+    """dist/wasm: the kernels without Python, a module for each instruction set of WebAssembly.
+
+    compiler: as for the Pyodide wheel.
+    """
+    scripts = [ROOT / "build_scripts" / name for name in ("build.py", "zig.cmake")]
+    compiler, environment = _compiler(compiler)
+    key = f"{content_hash([ROOT / 'wasm_kernels', *scripts])} {compiler}"
+    target = DIST / "wasm"
+    with locked("kernels-wasm"):
+        if is_current(target, key):
+            return target
+        say(f"building the kernels' WebAssembly modules with CMake and {compiler}")
+        work = CACHE / "kernels-wasm"
+        shutil.rmtree(work, ignore_errors=True)
+        tools = venv().parent
+        environment = {**environment, "PATH": f"{tools}{os.pathsep}{environment['PATH']}"}
+        settings = {
+            "CMAKE_TOOLCHAIN_FILE": _toolchain_file(compiler, environment),
+            "CMAKE_BUILD_TYPE": "Release",
+            "CMAKE_INSTALL_PREFIX": work / "modules",
+            "RV_STANDALONE": "ON",
+        }
+        options = [f"-D{name}={value}" for name, value in settings.items()]
+        cmake, folder = tools / "cmake", work / "build"
+        run([cmake, "-S", ROOT / "wasm_kernels", "-B", folder, "-G", "Ninja", *options], quiet=True, env=environment)
+        run([cmake, "--build", folder, "--target", "install"], quiet=True, env=environment)
+        for name in KERNEL_MODULES:
+            check_kernel_module(work / "modules" / name)
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(work / "modules", target)
+        shutil.rmtree(work)
+        mark_current(target, key)
+    return target
+
+
+# Prints the module's imports and its size compressed by Brotli.
+INSPECT_MODULE = """
+const bytes = require("node:fs").readFileSync(process.argv[1]);
+require("node:v8").setFlagsFromString("--experimental-wasm-relaxed-simd");
+const imports = WebAssembly.Module.imports(new WebAssembly.Module(bytes)).map(({ name }) => name);
+console.log(JSON.stringify({ imports, size: require("node:zlib").brotliCompressSync(bytes).length }));
+"""
+
+
+def check_kernel_module(module: Path) -> None:
+    """It compiles, asks nothing of its host, and is small."""
+    answer = run(["node", "-e", INSPECT_MODULE, module], quiet=True).stdout
+    found = json.loads(answer.splitlines()[-1])
+    if found["imports"]:
+        raise ToolchainError(f"{module.name} imports {', '.join(found['imports'])}; expected nothing")
+    if found["size"] > KERNEL_LIMIT:
+        raise ToolchainError(f"{module.name} has {found['size']} bytes compressed; expected at most {KERNEL_LIMIT}")
+
+
 def build_web() -> Path:
     """web/dist: the npm package, and the page with Pyodide and the wheel beside it: it loads nothing from outside."""
     node_modules()
-    inputs = ["--pyodide", pyodide(PAGE_PYODIDE), "--wheel", build_pyodide_wheel()]
+    inputs = ["--kernels", build_kernels(), "--pyodide", pyodide(PAGE_PYODIDE), "--wheel", build_pyodide_wheel()]
     with locked("web"):
         say("building the page and the npm package")
         run(["node", "build.mjs", *inputs], quiet=True, cwd=ROOT / "web")
@@ -210,14 +273,16 @@ def build_web() -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=["native", "pyodide", "web", "all"], default="all")
+    parser.add_argument("what", nargs="?", choices=["native", "pyodide", "wasm", "web", "all"], default="all")
     compilers = ["auto", "emscripten", "zig"]
-    parser.add_argument("--compiler", choices=compilers, default="auto", help="for the Pyodide wheel")
+    parser.add_argument("--compiler", choices=compilers, default="auto", help="for WebAssembly")
     arguments = parser.parse_args()
     if arguments.what in ("native", "all"):
         print(build_native())
     if arguments.what in ("pyodide", "all"):
         print(build_pyodide_wheel(arguments.compiler))
+    if arguments.what in ("wasm", "all"):
+        print(build_kernels(arguments.compiler))
     if arguments.what in ("web", "all"):
         print(build_web())
 

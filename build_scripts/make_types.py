@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Write web/src/mechanisms.gen.ts: the TypeScript types of every registered mechanism.
+"""Write the TypeScript that the registry knows: the types of every mechanism, and what the kernels' runtime, which has
+no Python to ask, must know of those that it computes.
 
-python3 build_scripts/make_types.py            # write the file
-python3 build_scripts/make_types.py --check    # exit 1 when the file is not what the registry says
+python3 build_scripts/make_types.py            # write the files
+python3 build_scripts/make_types.py --check    # exit 1 when a file is not what the registry says
 """
 
 from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -18,13 +20,29 @@ from typing import Any
 
 import toolchain
 
-TARGET = toolchain.ROOT / "web" / "src" / "mechanisms.gen.ts"
+WEB = toolchain.ROOT / "web"
+TYPES = WEB / "src" / "mechanisms.gen.ts"
+DESCRIPTION = WEB / "src" / "wasm" / "description.gen.ts"
+RULES = WEB / "src" / "wasm" / "rules.gen.ts"
+# What the runtime of the kernels alone computes: web/src/wasm/runtime.ts has a class for each.
+KERNEL_MECHANISMS = ["cross_attention", "flash", "multi_head", "scaled_dot_product", "self_attention"]
 
 HEADER = """\
 // Written by build_scripts/make_types.py from describe(); do not edit. A mechanism appears here by being registered.
 import type { AttentionObject, CallOptions, MechanismClass } from "./client.js";
 import type { Memory } from "./memory.js";
 import type { ArrayInput, MaskInput, Tensor } from "./tensor.js";
+"""
+
+DESCRIPTION_HEADER = """\
+// Written by build_scripts/make_types.py from describe(); do not edit. The mechanisms that the kernels alone compute.
+import type { Description } from "../description.js";
+
+export const DESCRIPTION: Omit<Description, "backend" | "handles"> ="""
+RULES_HEADER = """\
+// Written by build_scripts/make_types.py from describe(); do not edit. What calls are checked by: no words for readers,
+// which description.gen.ts has.
+import type { Rules } from "../description.js";
 """
 
 SIMPLE = {"int": "number", "float": "number", "bool": "boolean", "str": "string", "None": "null", "Any": "unknown"}
@@ -36,8 +54,33 @@ ARRAYS = {
 }
 
 
+def description_source() -> str:
+    """For the kernels' runtime: describe() as a literal, without what only the running package knows."""
+    from ruvector_attention import registry
+
+    described = registry.describe()
+    mechanisms = [m for m in described["mechanisms"] if m["name"] in KERNEL_MECHANISMS]
+    kept = {"version": described["version"], "errors": described["errors"], "mechanisms": mechanisms}
+    return f"{DESCRIPTION_HEADER} {json.dumps(kept)};\n"
+
+
+def rules_source() -> str:
+    """Of the same the part that every call needs."""
+    from ruvector_attention import registry
+
+    rules = []
+    for mechanism in registry.describe()["mechanisms"]:
+        if mechanism["name"] in KERNEL_MECHANISMS:
+            config = [{key: x for key, x in field.items() if key != "doc"} for field in mechanism["config"]]
+            inputs = [{key: spec[key] for key in ("name", "axes", "optional")} for spec in mechanism["inputs"]]
+            kept = {key: mechanism[key] for key in ("name", "class", "methods")}
+            rules.append({**kept, "config": config, "inputs": inputs})
+    version = f"export const VERSION = {json.dumps(registry.describe()['version'])};"
+    return f"{RULES_HEADER}\n{version}\n\nexport const RULES: readonly Rules[] = {json.dumps(rules)};\n"
+
+
 def source() -> str:
-    """The whole file, from the registry of the package installed in the Python that runs this."""
+    """The types, from the registry of the package installed in the Python that runs this."""
     from ruvector_attention import registry
 
     described = registry.describe()["mechanisms"]
@@ -182,43 +225,45 @@ def comment(text: str, stop: bool = True) -> str:
     return text + ("." if stop and text and text[-1] not in ".!?" else "")
 
 
-def formatted(text: str) -> str:
+def formatted(text: str, target: Path) -> str:
     """As the formatter of web/ would leave it, so that the lint never argues with the generator."""
     node_modules = toolchain.node_modules()
     biome = node_modules / ".bin" / "biome"
-    command = [str(biome), "format", f"--stdin-file-path={TARGET.relative_to(TARGET.parents[1])}"]
-    done = subprocess.run(command, input=text, text=True, capture_output=True, cwd=TARGET.parents[1], check=False)
+    command = [str(biome), "format", f"--stdin-file-path={target.relative_to(WEB)}"]
+    done = subprocess.run(command, input=text, text=True, capture_output=True, cwd=WEB, check=False)
     if done.returncode != 0:
         raise toolchain.ToolchainError(f"biome could not format the types: {done.stderr.strip()}")
     return done.stdout
 
 
-def generate() -> str:
-    """The text that TARGET must have, from the package as it stands in the tree."""
+def generate() -> dict[Path, str]:
+    """The text that each file must have, from the package as it stands in the tree."""
     toolchain.install_native()
     command: list[str | Path] = [toolchain.venv(), Path(__file__), "--emit"]
-    emitted: str = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True).stdout
-    return formatted(emitted)
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True)
+    emitted: dict[str, str] = json.loads(done.stdout)
+    return {target: formatted(emitted[target.name], target) for target in (TYPES, DESCRIPTION, RULES)}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail when the file is out of date")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail when a file is out of date")
     parser.add_argument("--emit", action="store_true", help=argparse.SUPPRESS)  # runs where the package is installed
     arguments = parser.parse_args()
     if arguments.emit:
-        sys.stdout.write(source())
+        emitted = {TYPES: source(), DESCRIPTION: description_source(), RULES: rules_source()}
+        json.dump({target.name: text for target, text in emitted.items()}, sys.stdout)
         return 0
-    text = generate()
-    if arguments.check:
-        current = TARGET.exists() and TARGET.read_text() == text
-        if not current:
-            name = TARGET.relative_to(toolchain.ROOT)
+    current = True
+    for target, text in generate().items():
+        name = target.relative_to(toolchain.ROOT)
+        if not arguments.check:
+            target.write_text(text)
+            print(name)
+        elif not target.exists() or target.read_text() != text:
             print(f"{name} is out of date: run build_scripts/make_types.py", file=sys.stderr)
-        return 0 if current else 1
-    TARGET.write_text(text)
-    print(TARGET.relative_to(toolchain.ROOT))
-    return 0
+            current = False
+    return 0 if current else 1
 
 
 if __name__ == "__main__":

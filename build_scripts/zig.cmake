@@ -8,7 +8,12 @@ set(ZIG "$ENV{RV_ZIG}")
 # Features are named one by one, because newer ones (extended-const) are refused by Node 20.
 set(CMAKE_C_COMPILER "${ZIG}" cc)
 set(CMAKE_C_COMPILER_TARGET wasm32-wasi)
-set(CMAKE_C_FLAGS_INIT "-mcpu=mvp+bulk_memory+mutable_globals+nontrapping_fptoint+sign_ext+simd128")
+set(RV_FEATURES "mvp+bulk_memory+mutable_globals+nontrapping_fptoint+sign_ext")
+if(RV_STANDALONE) # a module for each instruction set: CMakeLists.txt adds what is beyond these
+  set(CMAKE_C_FLAGS_INIT "-mcpu=${RV_FEATURES}")
+else()
+  set(CMAKE_C_FLAGS_INIT "-mcpu=${RV_FEATURES}+simd128")
+endif()
 set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
 set(CMAKE_C_ARCHIVE_CREATE "\"${ZIG}\" ar qc <TARGET> <OBJECTS>")
 set(CMAKE_C_ARCHIVE_FINISH "")
@@ -17,3 +22,7 @@ set(CMAKE_C_ARCHIVE_FINISH "")
 set(CMAKE_C_LINK_EXECUTABLE "\"${ZIG}\" wasm-ld -shared --experimental-pic --no-entry --import-memory \
 --unresolved-symbols=import-dynamic --strip-all -O3 --export-if-defined=PyInit__kernels \
 --export-if-defined=PyInit__kernels_relaxed <OBJECTS> -o <TARGET>")
+if(RV_STANDALONE)
+  set(CMAKE_C_LINK_EXECUTABLE "\"${ZIG}\" wasm-ld --no-entry --strip-all -O3 --gc-sections --stack-first \
+-z stack-size=65536 --initial-memory=1048576 --max-memory=4294967296 <OBJECTS> -o <TARGET>")
+endif()

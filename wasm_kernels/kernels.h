@@ -5,6 +5,8 @@
 
 #include "rv.h"
 
+#define RV_GRADIENTS 1 /* every kernel has its struct, whether a table lists it or not */
+
 /* Tile sizes. Every instruction set's tile fits these bounds. */
 #define RV_QUERY_BLOCK 192 /* queries of one task: a multiple of every tile of queries */
 #define RV_MAX_QUERIES 64  /* bound on a tile of queries */
@@ -58,5 +60,10 @@ typedef double rv_F64;
   }
 #include "kernels.def"
 #include "kernels_undef.h"
+
+#if defined(RV_FORWARD_ONLY)
+#undef RV_GRADIENTS
+#define RV_GRADIENTS 0
+#endif
 
 #endif

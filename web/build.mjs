@@ -1,9 +1,9 @@
 /**
  * Builds the npm package into dist/lib and the demo page into dist/page.
  *
- *   node build.mjs [--pyodide FOLDER --wheel FILE]
+ *   node build.mjs [--kernels FOLDER] [--pyodide FOLDER --wheel FILE]
  *
- * With a Pyodide folder and the wheel, dist/page is complete: any static server can serve it, and it loads nothing
+ * With a folder of WebAssembly modules of the kernels they become part of the package. With a Pyodide folder and the wheel, dist/page is complete: any static server can serve it, and it loads nothing
  * from elsewhere. Without them only the code is built.
  */
 import { spawnSync } from "node:child_process";
@@ -18,7 +18,7 @@ const LIB = join(WEB, "dist/lib");
 const PAGE = join(WEB, "dist/page");
 
 const { values: options } = parseArgs({
-  options: { pyodide: { type: "string" }, wheel: { type: "string" } },
+  options: { kernels: { type: "string" }, pyodide: { type: "string" }, wheel: { type: "string" } },
 });
 
 const common = {
@@ -31,18 +31,53 @@ const common = {
 
 async function buildLibrary() {
   await rm(LIB, { recursive: true, force: true });
+  const library = { ...common, outdir: LIB, minify: true, sourcemap: true, sourcesContent: false };
+  // The kernels' runtime is a part that is fetched when it is loaded.
   await build({
-    ...common,
-    entryPoints: [join(WEB, "src/index.ts"), join(WEB, "src/worker.ts")],
-    outdir: LIB,
-    sourcemap: true,
-    sourcesContent: false,
+    ...library,
+    entryPoints: { index: join(WEB, "src/index.ts") },
+    splitting: true,
+    chunkNames: "part-[hash]",
   });
+  // Where only it is wanted it is one file, and one more each for who wants a worker or asks what there is.
+  await build({
+    ...library,
+    entryPoints: { wasm: join(WEB, "src/wasm/index.ts") },
+    plugins: [
+      elsewhere(/\/worker_client\.js$/, "./wasm_client.js"),
+      elsewhere(/\/description\.gen\.js$/, "./wasm_description.js"),
+    ],
+  });
+  await build({
+    ...library,
+    entryPoints: {
+      wasm_client: join(WEB, "src/wasm/worker_client.ts"),
+      wasm_description: join(WEB, "src/wasm/description.gen.ts"),
+    },
+    plugins: [elsewhere(/\/errors\.js$/, "./wasm.js")],
+  });
+  await build({
+    ...library,
+    entryPoints: { worker: join(WEB, "src/worker.ts"), wasm_worker: join(WEB, "src/wasm/worker.ts") },
+  });
+  if (options.kernels) {
+    for (const file of await readdir(options.kernels)) {
+      if (file.endsWith(".wasm")) await copyFile(join(options.kernels, file), join(LIB, file));
+    }
+  }
   const tsc = join(WEB, "node_modules/typescript/bin/tsc");
   const { status } = spawnSync(process.execPath, [tsc, "-p", join(WEB, "tsconfig.types.json")], {
     stdio: "inherit",
   });
   if (status !== 0) throw new Error("tsc found errors");
+}
+
+/** Imports of a module that stay imports, of another file of the package. */
+function elsewhere(filter, path) {
+  return {
+    name: "elsewhere",
+    setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })),
+  };
 }
 
 async function buildPage() {
@@ -56,6 +91,7 @@ async function buildPage() {
     },
     outdir: PAGE,
     minify: true,
+    plugins: [elsewhere(/\/wasm\/load\.js$/, "./wasm.js")], // the page runs Pyodide and never asks for the other
   });
   for (const file of ["index.html", "icon.svg", "digits_job.py"]) {
     await copyFile(join(WEB, "demo", file), join(PAGE, file));

@@ -12,7 +12,8 @@ from .rounds import ratio, share
 from .runner import Contestant
 from .workloads import Workload
 
-OURS = ("ruvector-attention", "ruvector-attention-js", "ruvector-attention-js-wasm")
+RESIDENT = "ruvector-attention-js-resident"
+OURS = ("ruvector-attention", "ruvector-attention-js", "ruvector-attention-js-wasm", RESIDENT)
 # Memory is the limit of workloads that do little with every byte, and too large to stay in a cache between calls.
 FEW_FLOPS, IN_CACHE = 4, 4_000_000
 Peaks = dict[tuple[str, str], Message]
@@ -22,15 +23,15 @@ def is_ours(contestant: Contestant) -> bool:
     return contestant.engine in OURS
 
 
-def ours_for(contestant: Contestant, everyone: list[Contestant]) -> Contestant | None:
+def ours_for(contestant: Contestant, everyone: list[Contestant], engine: str = "") -> Contestant | None:
     """The entry of ours that a peer is compared with: same workload, threads and instruction set, nearest runtime.
 
     A JavaScript engine is compared with our own JavaScript package, and without one with our package in Pyodide in the
-    same browser or Node.
+    same browser or Node; or with the one that `engine` names.
     """
     lane = contestant.lane
-    nearest = [(lane.runtime, "ruvector-attention")]
-    if lane.runtime in ("node", "chromium"):
+    nearest = [(lane.runtime, engine or "ruvector-attention")]
+    if lane.runtime in ("node", "chromium") and not engine:
         packages = [(lane.runtime, f"ruvector-attention-js{kind}") for kind in ("-wasm", "")]
         nearest = [*packages, (f"pyodide-{lane.runtime}", "ruvector-attention")]
     isa = lane.isa.removesuffix("-aten")
@@ -42,9 +43,9 @@ def ours_for(contestant: Contestant, everyone: list[Contestant]) -> Contestant |
     return None
 
 
-def speedup(contestant: Contestant, everyone: list[Contestant]) -> float | None:
+def speedup(contestant: Contestant, everyone: list[Contestant], engine: str = "") -> float | None:
     """How many times faster ours is than this peer, by rounds; None for ours and where there is nothing to compare."""
-    ours = None if is_ours(contestant) else ours_for(contestant, everyone)
+    ours = None if is_ours(contestant) else ours_for(contestant, everyone, engine)
     return ratio(ours.samples, contestant.samples) if ours and contestant.samples else None
 
 

@@ -132,6 +132,7 @@ class Runner:
             "models": str(self._cache / "models"),
             "answer": str(Path(self._scratch.name) / "answer.f32"),
             "limit": self._pace.limit,
+            "threads": contestant.lane.threads,
             **more,
         }
         try:

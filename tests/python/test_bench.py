@@ -315,7 +315,7 @@ def test_a_target_is_met_missed_or_not_measured() -> None:
 def test_two_threads_are_compared_within_rounds() -> None:
     one = contestant("ruvector-attention", [2.0, 20.0])
     two = contestant("ruvector-attention", [1.0, 10.0], threads=2)
-    assert targets.two_threads("small")(targets.Measured([one, two], {})) == 2.0
+    assert targets.two_threads("small", "cpython")(targets.Measured([one, two], {})) == 2.0
 
 
 def test_quick_is_a_faster_pace() -> None:

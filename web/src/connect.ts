@@ -1,9 +1,8 @@
 /** Opens a connection to a host: in this thread, in a Web Worker, or in a Node worker thread. */
 import { LoadError, RuntimeLostError } from "./errors.js";
+import { IN_NODE } from "./places.js";
 import { Connection, type FromHost, serve } from "./protocol.js";
 import { PyodideHost } from "./pyodide_host.js";
-
-export const IN_NODE = typeof process === "object" && process.versions?.node !== undefined;
 
 export function connectHere(): Connection {
   const host = new PyodideHost();

@@ -18,8 +18,14 @@ export interface MechanismDescription {
   config: Field[];
   inputs: InputSpec[];
   options: Field[];
-  outputs: { name: string; axes: string[] }[];
+  outputs: InputSpec[];
   methods: string[];
+}
+
+/** What a call is checked by. */
+export interface Rules extends Pick<MechanismDescription, "name" | "class" | "methods"> {
+  config: Omit<Field, "doc">[];
+  inputs: Pick<InputSpec, "name" | "axes" | "optional">[];
 }
 
 export interface Field {
@@ -30,6 +36,11 @@ export interface Field {
   default?: unknown;
   doc: string;
   choices?: unknown[];
+  /** Bounds of a number. */
+  at_least?: number;
+  at_most?: number;
+  above?: number;
+  below?: number;
 }
 
 export interface InputSpec {

@@ -61,6 +61,11 @@ const CLASSES: Readonly<Record<string, new (message: string) => AttentionError>>
   RuntimeLostError,
 };
 
+// A minifier renames classes; a reader of `constructor.name` is told what they are called all the same.
+for (const [name, Class] of Object.entries({ ...CLASSES, PythonError })) {
+  Object.defineProperty(Class, "name", { value: name });
+}
+
 /** An error as plain data, the only form in which one crosses between threads or languages. */
 export interface WireError {
   class: string;
@@ -88,7 +93,10 @@ export function fromWire(wire: WireError): AttentionError {
 
 /** What a host answers when its own code failed, not Python's. */
 export function toWire(error: unknown): WireError {
-  if (error instanceof AttentionError) return { class: error.name, message: error.message };
+  if (error instanceof AttentionError) {
+    const { name, message, expected, actual } = error;
+    return { class: name, message, expected, actual };
+  }
   const message = error instanceof Error ? error.message : String(error);
   // Pyodide marks the errors after which the interpreter is unusable.
   const fatal = typeof error === "object" && error !== null && "pyodide_fatal_error" in error;

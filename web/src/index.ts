@@ -14,3 +14,5 @@ export {
   type Tensor,
   tensor,
 } from "./tensor.js";
+export type { Backend } from "./wasm/module.js";
+export type { KernelMemory, KernelOptions, KernelsHere, KernelsInWorker } from "./wasm/types.js";

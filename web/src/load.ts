@@ -1,11 +1,13 @@
 /** Finds the assets, opens a connection, and hands out the client. */
 import { Client } from "./client.js";
-import { connectHere, connectWorker, IN_NODE } from "./connect.js";
+import { connectHere, connectWorker } from "./connect.js";
 import type { Description } from "./description.js";
 import { AttentionError, LoadError } from "./errors.js";
 import type { Mechanisms, MechanismsByName } from "./mechanisms.gen.js";
+import { absolute, folder } from "./places.js";
 import type { HostAssets, Progress } from "./protocol.js";
 import { decode } from "./tensor.js";
+import type { KernelOptions, KernelsHere, KernelsInWorker } from "./wasm/types.js";
 
 export interface LoadOptions {
   runtime?: "pyodide";
@@ -37,9 +39,19 @@ interface TypedCreate {
   ): Promise<MechanismsByName[Name]["instance"]>;
 }
 
-export async function load(options: LoadOptions = {}): Promise<RuvectorAttention> {
+/** The kernels alone, without Python: the inference classes, in this thread or in a worker. */
+export async function load(
+  options: KernelOptions & { runtime: "wasm"; worker: true },
+): Promise<KernelsInWorker>;
+export async function load(options: KernelOptions & { runtime: "wasm" }): Promise<KernelsHere>;
+/** The Python package in Pyodide: every class. */
+export async function load(options?: LoadOptions): Promise<RuvectorAttention>;
+export async function load(
+  options: LoadOptions | (KernelOptions & { runtime: "wasm" }) = {},
+): Promise<RuvectorAttention | KernelsHere | KernelsInWorker> {
+  if (options.runtime === "wasm") return (await import("./wasm/load.js")).load(options);
   const { runtime = "pyodide", worker = true, modules = {}, onProgress } = options;
-  if (runtime !== "pyodide") throw new LoadError(`runtime is '${runtime}'; expected 'pyodide'`);
+  if (runtime !== "pyodide") throw new LoadError(`runtime is '${runtime}'; expected 'pyodide' or 'wasm'`);
   const assets: HostAssets = { ...(await locate(options)), modules };
   const connection = worker
     ? await connectWorker(options.workerURL ?? new URL("./worker.js", import.meta.url))
@@ -77,24 +89,4 @@ async function readJson(url: URL): Promise<{ pyodide: string; wheel: string }> {
     const reason = error instanceof Error ? error.message : String(error);
     throw new LoadError(`${url.href} cannot be read: ${reason}; assetBase is the folder that holds it`);
   }
-}
-
-function absolute(place: string | URL): string {
-  if (place instanceof URL) return place.href;
-  if (/^[a-z][a-z0-9+.-]+:/i.test(place)) return place; // two letters at least: C:\ is a path
-  return IN_NODE ? pathToURL(place) : new URL(place, document_base()).href;
-}
-
-function folder(place: string | URL): string {
-  const url = absolute(place);
-  return url.endsWith("/") ? url : `${url}/`;
-}
-
-function pathToURL(path: string): string {
-  // process.getBuiltinModule would need a newer Node; a file URL resolves a path just as well.
-  return new URL(encodeURI(path).replace(/[?#]/g, encodeURIComponent), `file://${process.cwd()}/`).href;
-}
-
-function document_base(): string {
-  return typeof document === "undefined" ? self.location.href : document.baseURI;
 }

@@ -58,7 +58,7 @@ export interface HostAssets {
 }
 
 export type ToHost =
-  | { id: number; start: HostAssets }
+  | { id: number; start: unknown }
   | { [V in Verb]: { id: number; verb: V; args: Verbs[V] } }[Verb];
 export type Answer = { value: Wire } | { error: WireError };
 export type FromHost = { id: number } & ({ progress: Progress } | Answer);
@@ -82,7 +82,7 @@ export class Connection {
     private readonly busy: (waiting: boolean) => void = () => {},
   ) {}
 
-  start(assets: HostAssets, progress?: (p: Progress) => void): Promise<Wire> {
+  start(assets: unknown, progress?: (p: Progress) => void): Promise<Wire> {
     return this.#post((id) => ({ id, start: assets }), [], progress);
   }
 
@@ -138,9 +138,9 @@ export class Connection {
   }
 }
 
-/** What a host must do; PyodideHost is the one that exists. */
+/** What a host must do. What it starts from is its own: PyodideHost HostAssets, KernelHost the URL of a module. */
 export interface Host {
-  start(assets: HostAssets, progress: (p: Progress) => void): Promise<Answer>;
+  start(assets: unknown, progress: (p: Progress) => void): Promise<Answer>;
   request(verb: Verb, args: Verbs[Verb]): Answer;
 }
 

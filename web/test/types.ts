@@ -43,6 +43,26 @@ export async function promises(): Promise<void> {
   await flash.dispose();
   console.log(shape, weights, width, answer, read);
 
+  const kernels = await load({ runtime: "wasm", backend: "wasm-simd128" });
+  using sdpa = kernels.createSync("scaled_dot_product", { dim: 8 });
+  const bank = kernels.memorySync(query, query);
+  const now: Tensor = sdpa.forwardSync(query, bank, { causal: true });
+  const later: Tensor = await sdpa.forward(query, query, query, { mask: [[true, false]] });
+  const layer = new kernels.MultiHeadAttention({ dim: 8, numHeads: 2 });
+  const state: Record<string, Tensor> = layer.stateDictSync();
+  layer.loadStateDictSync(state);
+  bank.evictSync(bank.length - 1);
+  const remote = await load({ runtime: "wasm", worker: true });
+  const there = await remote.memory(query, null);
+  const far: Tensor = await (await remote.create("flash", { dim: 8 })).forward(query, there);
+  console.log(now, later, far, kernels.heap.used, await there.append(query));
+
+  // @ts-expect-error in a worker nothing is synchronous
+  remote.createSync("flash", { dim: 8 });
+  // @ts-expect-error the kernels alone have no such class
+  kernels.createSync("hyperbolic", { dim: 8 });
+  // @ts-expect-error a backend that does not exist
+  await load({ runtime: "wasm", backend: "avx512" });
   // @ts-expect-error dim is required
   new ra.FlashAttention({});
   // @ts-expect-error a setting that does not exist

@@ -1,13 +1,15 @@
 // Every JavaScript engine: (workload, arrays, host, message) -> { call, answer }, or it throws Unavailable with a phrase
 // for the table. `call` is what is timed, `answer` turns its result into one Float32Array.
 import { ours } from "./ours.mjs";
+import { oursResident, oursWasm } from "./ours_wasm.mjs";
 import { Unavailable } from "./unavailable.mjs";
 
 export { Unavailable };
 
 export const engines = {
-  "ruvector-attention-js-wasm": (...given) => ours("wasm", ...given),
-  "ruvector-attention-js": (...given) => ours("pyodide", ...given),
+  "ruvector-attention-js-wasm": oursWasm,
+  "ruvector-attention-js-resident": oursResident,
+  "ruvector-attention-js": ours,
   "onnxruntime-web": (...given) => onnx("matmul", ...given),
   "onnxruntime-web-attention": (...given) => onnx("attention", ...given),
   "tfjs-wasm": tfjs,

@@ -1,13 +1,13 @@
-// The library through its own npm package: JavaScript calls on typed arrays, everything in this thread.
+// The library through its own npm package and Pyodide: JavaScript calls on typed arrays, everything in this thread.
 import { Unavailable } from "./unavailable.mjs";
 
-const opened = new Map();
+let opened = null;
 
-export async function ours(runtime, workload, arrays, host) {
+export async function ours(workload, arrays, host) {
   if (!host.library) throw new Unavailable("the npm package was not built");
-  if (runtime === "pyodide" && !host.pyodide?.wheel) throw new Unavailable("the Pyodide wheel was not built");
-  if (!opened.has(runtime)) opened.set(runtime, open(runtime, host));
-  const ra = await opened.get(runtime);
+  if (!host.pyodide?.wheel) throw new Unavailable("the Pyodide wheel was not built");
+  opened ??= open(host);
+  const ra = await opened;
   if (workload.kind === "window") throw new Unavailable("the npm package has no window mask yet");
   if (workload.kind === "backward") throw new Unavailable("the npm package has no backward yet");
   if (workload.kind === "layer") throw new Unavailable("the npm package sets no projection weights yet");
@@ -17,11 +17,11 @@ export async function ours(runtime, workload, arrays, host) {
   return { call: () => attention.call("forward", ...inputs), answer: (result) => result.data ?? result };
 }
 
-async function open(runtime, host) {
+async function open(host) {
   try {
     const { load } = await import(host.library);
     const place = host.pyodide && { indexURL: `${host.pyodide.index}/`, wheel: host.pyodide.wheel };
-    return await load({ runtime, worker: false, ...place });
+    return await load({ worker: false, ...place });
   } catch (error) {
     throw new Unavailable(`does not load: ${String(error?.message ?? error).replace(/\S{60,}/g, "…").slice(0, 160)}`);
   }

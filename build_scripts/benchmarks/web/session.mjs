@@ -9,6 +9,7 @@ import { turn } from "./turn.mjs";
 export class Session {
   #host;
   #calls = new Map();
+  #releases = new Map();
   #pyodide = null;
 
   constructor(host) {
@@ -29,6 +30,8 @@ export class Session {
         return this.#memory(message);
       case "release":
         this.#calls.delete(message.engine);
+        this.#releases.get(message.engine)?.();
+        this.#releases.delete(message.engine);
         return {};
       case "peak":
       case "overhead":
@@ -40,9 +43,10 @@ export class Session {
 
   async #prepare(message) {
     try {
-      const { call, answer } = await this.#open(message);
+      const { call, answer, release } = await this.#open(message);
       await this.#host.write(message.answer, answer(await call()));
       this.#calls.set(message.engine, call);
+      if (release) this.#releases.set(message.engine, release);
       return {};
     } catch (error) {
       if (error instanceof Unavailable) return { unavailable: error.message };

@@ -1,0 +1,23 @@
+/** Where things are: URLs, and in Node paths, as absolute URLs. */
+
+export const IN_NODE = typeof process === "object" && process.versions?.node !== undefined;
+
+export function absolute(place: string | URL): string {
+  if (place instanceof URL) return place.href;
+  if (/^[a-z][a-z0-9+.-]+:/i.test(place)) return place; // two letters at least: C:\ is a path
+  return IN_NODE ? pathToURL(place) : new URL(place, document_base()).href;
+}
+
+export function folder(place: string | URL): string {
+  const url = absolute(place);
+  return url.endsWith("/") ? url : `${url}/`;
+}
+
+function pathToURL(path: string): string {
+  // process.getBuiltinModule would need a newer Node; a file URL resolves a path just as well.
+  return new URL(encodeURI(path).replace(/[?#]/g, encodeURIComponent), `file://${process.cwd()}/`).href;
+}
+
+function document_base(): string {
+  return typeof document === "undefined" ? self.location.href : document.baseURI;
+}

@@ -1,0 +1,314 @@
+/** What the attention classes of this runtime share: settings, the ends of their lives, batches, options. */
+import type { Rules } from "../description.js";
+import {
+  AttentionError,
+  EmptyInputError,
+  InvalidConfigError,
+  NumericalInstabilityError,
+  RuntimeLostError,
+  UnsupportedError,
+} from "../errors.js";
+import { camel, mapKeys, snake } from "../naming.js";
+import { type Tensor, tensor } from "../tensor.js";
+import { type Addends, addends } from "./addends.js";
+import type { Engine, Scoring } from "./engine.js";
+import { Memory } from "./memory.js";
+import { isResident, refuse, type Shape, sizeOf } from "./numbers.js";
+import { type Settings, settle, shown, written } from "./settings.js";
+import { type Binding, Signature } from "./signature.js";
+import { didYouMean } from "./suggest.js";
+
+/** What an object needs of the runtime that made it. */
+export interface Home {
+  readonly engine: Engine;
+  /** Raises RuntimeLostError once the runtime is closed. */
+  check(): void;
+  /** Calls `release` when the owner is disposed or was forgotten; it must not refer to the owner. */
+  own(owner: object, release: () => void): void;
+  disown(owner: object): void;
+}
+
+export interface CallOptions {
+  mask: unknown;
+  bias: unknown;
+  causal: boolean | null | undefined;
+  checkFinite: boolean;
+}
+
+const OPTIONS = ["mask", "bias", "causal", "training", "checkFinite", "transfer"];
+
+/** An attention mechanism. Every method exists twice: forwardSync gives the result, forward a promise of it. */
+export abstract class KernelAttention {
+  /** Rejects with InvalidConfigError where the config was not accepted; so do all calls. */
+  readonly ready: Promise<this>;
+  protected readonly home: Home;
+  protected readonly mechanism: Rules;
+  protected readonly settings: Settings;
+  protected readonly signature: Signature;
+  #failure: Error | undefined;
+
+  constructor(home: Home, mechanism: Rules, config: object) {
+    this.home = home;
+    this.mechanism = mechanism;
+    let settings: Settings = {};
+    try {
+      home.check();
+      settings = settle(mechanism, config);
+      this.checkSettings(settings);
+    } catch (error) {
+      this.#failure = error as Error;
+    }
+    this.settings = settings;
+    const limit = settings.max_sequence_length as number;
+    this.signature = new Signature(
+      written(mechanism, settings),
+      mechanism.inputs,
+      this.fixedAxes(settings),
+      limit,
+    );
+    this.ready = this.#failure ? Promise.reject(this.#failure) : Promise.resolve(this);
+    this.ready.catch(() => {});
+    // Without memory of its own there is nothing to free: it counts as alive until it is disposed or forgotten.
+    home.own(this, () => {});
+  }
+
+  /** The config with everything that was left out. */
+  get config(): Readonly<Record<string, unknown>> {
+    return mapKeys(this.getConfigSync(), camel);
+  }
+
+  /** Rules between settings. */
+  protected checkSettings(_settings: Settings): void {}
+  protected abstract fixedAxes(settings: Settings): Record<string, number>;
+
+  abstract forwardSync(...args: unknown[]): Tensor;
+
+  forwardBatchSync(items: unknown, options: object = {}): Tensor[] {
+    this.open();
+    if (!Array.isArray(items))
+      throw new UnsupportedError(`items is ${shown(items)}; expected an array of inputs`);
+    if (items.length === 0) throw new EmptyInputError("items is empty; expected at least one list of inputs");
+    return items.map((item: unknown, index) => {
+      try {
+        return this.#forwardItem(item, options);
+      } catch (error) {
+        if (error instanceof AttentionError) error.message = `item ${index}: ${error.message}`;
+        throw error;
+      }
+    });
+  }
+
+  #forwardItem(item: unknown, options: object): Tensor {
+    const inputs = this.mechanism.inputs;
+    const wanted = `(${inputs.map(({ name }) => name).join(", ")})`;
+    const isShaped = typeof item === "object" && item !== null && "shape" in item;
+    const isObject =
+      typeof item === "object" && item !== null && !Array.isArray(item) && !ArrayBuffer.isView(item);
+    if (isObject && !isShaped && !("$array" in item)) {
+      const given = mapKeys(item, snake);
+      const arrays = inputs.map(({ name, optional }) => {
+        if (!optional && !(name in given))
+          throw new UnsupportedError(`${name} is missing; expected ${wanted}`);
+        const value = given[name];
+        delete given[name];
+        return value;
+      });
+      while (arrays.length > 0 && arrays.at(-1) === undefined) arrays.pop();
+      return this.forwardSync(...arrays, { ...options, ...mapKeys(given, camel) });
+    }
+    if (inputs.length === 1) return this.forwardSync(item, options);
+    if (!Array.isArray(item)) throw new UnsupportedError(`${shown(item)} came; expected a list ${wanted}`);
+    return this.forwardSync(...item, options);
+  }
+
+  getConfigSync(): Record<string, unknown> {
+    return { type: this.mechanism.name, ...this.settings };
+  }
+
+  backwardSync(): never {
+    throw new UnsupportedError(
+      "gradients need load({ runtime: 'pyodide' }); this runtime computes forward only",
+    );
+  }
+
+  resetSync(): null {
+    this.open();
+    return null;
+  }
+
+  numParametersSync(): number {
+    return Object.values(this.stateDictSync()).reduce((sum, { length }) => sum + length, 0);
+  }
+
+  parametersSync(): Record<string, Tensor> {
+    return this.stateDictSync();
+  }
+
+  stateDictSync(): Record<string, Tensor> {
+    this.open();
+    return {};
+  }
+
+  loadStateDictSync(state: object): null {
+    this.open();
+    const unknown = Object.keys(state);
+    if (unknown.length > 0) this.refuseState([], unknown);
+    return null;
+  }
+
+  /** Calls a method by its Python or JavaScript name. */
+  async call(method: string, ...args: unknown[]): Promise<unknown> {
+    return this.callSync(method, ...args);
+  }
+
+  callSync(method: string, ...args: unknown[]): unknown {
+    if (!this.mechanism.methods.includes(snake(method))) {
+      throw new UnsupportedError(`${this.mechanism.class} has no method '${method}'`);
+    }
+    const body = (this as unknown as Record<string, unknown>)[`${camel(snake(method))}Sync`];
+    if (typeof body !== "function") {
+      throw new UnsupportedError(
+        `${method} needs load({ runtime: 'pyodide' }); this runtime computes forward only`,
+      );
+    }
+    return body.apply(this, args);
+  }
+
+  /** Frees what the object holds. Further calls fail; a second dispose does nothing. */
+  async dispose(): Promise<void> {
+    this.free();
+  }
+
+  free(): void {
+    this.home.disown(this);
+    this.#failure ??= new RuntimeLostError(`${this.mechanism.class} was disposed; create another`);
+  }
+
+  [Symbol.dispose](): void {
+    this.free();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  /** The first line of every method. */
+  protected open(): void {
+    this.home.check();
+    if (this.#failure) throw this.#failure;
+  }
+
+  /** The inputs of a call by name, a Memory as keys and values, and its options. */
+  protected read(args: readonly unknown[], names: readonly string[]): [[string, unknown][], CallOptions] {
+    const positional = [...args];
+    let options: Record<string, unknown> = {};
+    const last = positional.at(-1);
+    if (isOptions(last)) {
+      options = last;
+      positional.pop();
+    }
+    for (const name of Object.keys(options)) {
+      if (!OPTIONS.includes(name))
+        throw new UnsupportedError(`unknown option '${name}'${didYouMean(name, OPTIONS)}`);
+    }
+    if (options.training === true) {
+      throw new UnsupportedError(
+        "training needs load({ runtime: 'pyodide' }); this runtime computes forward only",
+      );
+    }
+    while (positional.length > 0 && positional.at(-1) === undefined) positional.pop();
+    if (positional.length > names.length) {
+      throw new UnsupportedError(`${positional.length} inputs came; expected (${names.join(", ")})`);
+    }
+    const inputs: [string, unknown][] = [];
+    positional.forEach((value, i) => {
+      const name = names[i] as string;
+      if (!(value instanceof Memory)) inputs.push([name, value]);
+      else if (name !== "keys")
+        throw new UnsupportedError(`${name} is a Memory; expected it in the place of keys`);
+      else {
+        value.check();
+        inputs.push(["keys", value.keys]);
+        if (names.includes("values")) inputs.push(["values", value.values]);
+      }
+    });
+    const { mask, bias, causal, checkFinite = true } = options;
+    const flag = causal as boolean | null | undefined;
+    return [inputs, { mask, bias, causal: flag, checkFinite: Boolean(checkFinite) }];
+  }
+
+  protected require(inputs: readonly (readonly [string, unknown])[], names: readonly string[]): void {
+    for (const name of names) {
+      if (!inputs.some(([given]) => given === name)) {
+        throw new UnsupportedError(`${name} is missing; expected (${names.join(", ")})`);
+      }
+    }
+    const twice = inputs.find(([name], i) => inputs.findIndex(([other]) => other === name) !== i);
+    if (twice)
+      throw new UnsupportedError(
+        `${twice[0]} came beside a Memory, which holds them; expected one of the two`,
+      );
+  }
+
+  /** How the engine makes the scores of a call. */
+  protected scoring(binding: Binding, options: CallOptions, channels: number, heads?: number): Scoring {
+    const { settings } = this;
+    const { n_query: nQuery, n_key: nKey } = binding.sizes as { n_query: number; n_key: number };
+    const shape = { lead: binding.lead, nQuery, nKey, ...(heads === undefined ? {} : { heads }) };
+    const given: Addends = addends(options.mask, options.bias, shape, options.checkFinite);
+    return {
+      ...given,
+      scale: this.scale(channels),
+      causal: Boolean(options.causal ?? settings.causal),
+      normalize: settings.normalize as boolean,
+      checkFinite: options.checkFinite,
+      heads: 1,
+      kvHeads: 1,
+      width: channels,
+    };
+  }
+
+  /** On the dot products of `channels` products; contains the temperature. */
+  protected scale(channels: number): number {
+    const { scale, temperature } = this.settings as { scale: number | null; temperature: number };
+    return (scale ?? channels ** -0.5) / temperature;
+  }
+
+  /** The result's own shape: without the row axis that a bare vector had not. */
+  protected restore(data: Float32Array, binding: Binding, shape: Shape): Tensor {
+    return tensor(data, binding.isVector ? [...shape.slice(0, -2), ...shape.slice(-1)] : shape);
+  }
+
+  /** Names the input that brought a number which is not finite. */
+  protected blame(binding: Binding): never {
+    binding.arrays.forEach((array, i) => {
+      const name = binding.names[i] as string;
+      const shape = binding.shapes[i] as Shape;
+      if (!isResident(array)) refuse(name, { data: array.data, shape }, Number.isFinite, "finite numbers");
+    });
+    throw new NumericalInstabilityError(
+      `the result overflows float32 although ${binding.names.join(", ")} are finite; expected inputs of smaller magnitude`,
+    );
+  }
+
+  protected refuseState(missing: readonly string[], unknown: readonly string[]): never {
+    const parts = [
+      ...(missing.length > 0 ? [`lacks ${missing.join(", ")}`] : []),
+      ...(unknown.length > 0 ? [`has unknown ${unknown.join(", ")}`] : []),
+    ];
+    const owner = written(this.mechanism, this.settings);
+    throw new InvalidConfigError(`the state for ${owner} ${parts.join(" and ")}`);
+  }
+
+  protected get engine(): Engine {
+    return this.home.engine;
+  }
+}
+
+export const newOutput = (shape: Shape): Float32Array => new Float32Array(sizeOf(shape));
+
+function isOptions(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null || "shape" in value || "$array" in value) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}

@@ -1,0 +1,294 @@
+/** Keys and values that stay in the kernels' memory: query after query pays for the query alone. */
+import { EmptyInputError, OutOfBoundsError, RuntimeLostError, UnsupportedError } from "../errors.js";
+import type { Home } from "./attention.js";
+import { unitRows } from "./engine.js";
+import { type Numbers, numbers, type Resident, refuse, type Shape, sizeOf, written } from "./numbers.js";
+import { shown } from "./settings.js";
+import { mismatch } from "./signature.js";
+
+/** What the bank holds; apart from the Memory, so that a forgotten one can be freed. */
+interface Store {
+  keys: number;
+  /** Where keys serve as values: the same. */
+  values: number;
+  derived: { pointers: number[]; arrays: readonly Resident[]; key: string } | undefined;
+}
+
+/** One of the two arrays: rows of `width` numbers for every item. */
+interface Part {
+  readonly name: "keys" | "values";
+  readonly width: number;
+}
+
+export class Memory {
+  readonly #home: Home;
+  readonly #store: Store = { keys: 0, values: 0, derived: undefined };
+  readonly #lead: Shape;
+  readonly #items: number;
+  readonly #parts: readonly Part[];
+  #capacity = 0;
+  #first = 0;
+  #ids: number[] = [];
+  #nextId = 0;
+  #disposed = false;
+
+  /** keys (..., n, dim), values (..., n, dimValue); without values the keys are brought back. */
+  constructor(home: Home, keys: unknown, values?: unknown) {
+    home.check();
+    this.#home = home;
+    const arrays = [numbers("keys", keys)];
+    if (values !== undefined && values !== null) arrays.push(numbers("values", values));
+    const [first, second = first] = arrays as [Numbers, Numbers?];
+    if (first.shape.length < 2) {
+      throw mismatch(
+        `keys is ${written(first.shape)}, ${first.shape.length}-dimensional; expected (..., n_key, dim)`,
+        2,
+        first.shape.length,
+      );
+    }
+    this.#lead = first.shape.slice(0, -2);
+    this.#items = sizeOf(this.#lead);
+    const names = ["keys", "values"] as const;
+    this.#parts = arrays.map(({ shape }, i) => ({
+      name: names[i] as Part["name"],
+      width: shape.at(-1) as number,
+    }));
+    const rows = this.#rowsOf(arrays);
+    if (second.data.length === 0)
+      throw new EmptyInputError(`values is ${written(second.shape)}, without elements`);
+    const store = this.#store;
+    home.own(this, () => release(home, store));
+    try {
+      this.#reserve(rows);
+      this.#write(arrays, rows);
+    } catch (error) {
+      this.free();
+      throw error;
+    }
+  }
+
+  /** Rows that it holds. */
+  get length(): number {
+    return this.#ids.length;
+  }
+
+  get dim(): number {
+    return (this.#parts[0] as Part).width;
+  }
+
+  get dimValue(): number {
+    return (this.#parts.at(-1) as Part).width;
+  }
+
+  /** What append gave the rows, oldest first. */
+  get ids(): Int32Array {
+    return Int32Array.from(this.#ids);
+  }
+
+  /** Whether there is no axis before the rows'. @internal */
+  get isMatrix(): boolean {
+    return this.#lead.length === 0;
+  }
+
+  /** @internal */
+  get keys(): Resident {
+    return this.#resident(this.#parts[0] as Part);
+  }
+
+  /** @internal */
+  get values(): Resident {
+    return this.#resident(this.#parts.at(-1) as Part);
+  }
+
+  /** Adds rows behind the others; their ids. Nothing changes where one is refused. */
+  appendSync(keys: unknown, values?: unknown): Int32Array {
+    this.#open();
+    const given = this.#parts.length === 2 ? [keys, values] : [keys];
+    if (this.#parts.length === 1 && values !== undefined && values !== null) {
+      throw new UnsupportedError("values came; expected keys alone, for this memory was made without values");
+    }
+    const arrays = given.map((value, i) => {
+      const array = numbers((this.#parts[i] as Part).name, value);
+      return array.shape.length === 1 && this.isMatrix ? { ...array, shape: [1, ...array.shape] } : array;
+    });
+    const rows = this.#rowsOf(arrays);
+    this.#reserve(this.length + rows);
+    return this.#write(arrays, rows);
+  }
+
+  /** Removes the `which` oldest rows, or those of these ids; how many they were. */
+  evictSync(which: number | ArrayLike<number>): number {
+    this.#open();
+    if (typeof which === "number") {
+      if (!Number.isInteger(which) || which < 0 || which > this.length) {
+        throw new OutOfBoundsError(`evict(${which}): expected 0 to ${this.length} rows, or ids`);
+      }
+      this.#changed();
+      this.#first += which;
+      this.#ids.splice(0, which);
+      return which;
+    }
+    if (typeof which !== "object" || which === null) {
+      throw new UnsupportedError(`evict got ${shown(which)}; expected a number of rows or ids`);
+    }
+    const gone = new Set(Array.from(which));
+    const known = new Set(this.#ids);
+    for (const id of gone) if (!known.has(id)) throw new OutOfBoundsError(`id ${id} is not in the memory`);
+    this.#changed();
+    let kept = 0;
+    this.#ids.forEach((id, row) => {
+      if (gone.has(id)) return;
+      if (kept !== row) this.#move(row, kept);
+      kept++;
+    });
+    this.#ids = this.#ids.filter((id) => !gone.has(id));
+    return gone.size;
+  }
+
+  async append(keys: unknown, values?: unknown): Promise<Int32Array> {
+    return this.appendSync(keys, values);
+  }
+
+  async evict(which: number | ArrayLike<number>): Promise<number> {
+    return this.evictSync(which);
+  }
+
+  async dispose(): Promise<void> {
+    this.free();
+  }
+
+  free(): void {
+    this.#disposed = true;
+    this.#home.disown(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.free();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  /** Before a call reads it. @internal */
+  check(): void {
+    this.#open();
+    if (this.length === 0) throw new EmptyInputError("the memory holds no rows; expected at least one");
+  }
+
+  /** The keys, every group of `width` channels of length 1; made once. @internal */
+  unitKeys(width: number): Resident {
+    const [unit] = this.derive(`unit ${width}`, () => [unitRows(this.#home.engine, this.keys, width)]);
+    return unit as Resident;
+  }
+
+  /** What `make` makes of the rows, kept until they change or something else is derived. @internal */
+  derive(key: string, make: () => readonly Resident[]): readonly Resident[] {
+    const store = this.#store;
+    if (store.derived?.key !== key) {
+      this.#changed();
+      const arrays = make();
+      store.derived = { pointers: arrays.map(({ pointer }) => pointer), arrays, key };
+    }
+    return store.derived.arrays;
+  }
+
+  #open(): void {
+    this.#home.check();
+    if (this.#disposed) throw new RuntimeLostError("the memory was disposed; create another");
+  }
+
+  #resident({ name, width }: Part): Resident {
+    const pointer = this.#store[name] + 4 * this.#first * width;
+    return { pointer, shape: [...this.#lead, this.length, width], step: this.#capacity * width };
+  }
+
+  /** How many rows the arrays have, once they are known to fit the bank and each other. */
+  #rowsOf(arrays: readonly Numbers[]): number {
+    const rows = (arrays[0] as Numbers).shape.at(-2) as number;
+    arrays.forEach(({ shape }, i) => {
+      const { name, width } = this.#parts[i] as Part;
+      const expected = [...this.#lead, i === 0 ? rows : rows, width];
+      if (sizeOf(shape) === 0) throw new EmptyInputError(`${name} is ${written(shape)}, without elements`);
+      if (shape.length !== expected.length || shape.some((size, axis) => size !== expected[axis])) {
+        throw mismatch(`${name} is ${written(shape)}; expected ${written(expected)}`, expected, shape);
+      }
+    });
+    return rows;
+  }
+
+  /** Room for so many rows in all; grows by half at least, moves what there is to the front. */
+  #reserve(rows: number): void {
+    if (this.#first + rows <= this.#capacity) return;
+    const { kernels } = this.#home.engine;
+    const fits = rows <= this.#capacity && 2 * this.#first >= this.#capacity;
+    const capacity =
+      fits || this.#capacity === 0
+        ? Math.max(rows, this.#capacity)
+        : Math.max(rows, Math.ceil(1.5 * this.#capacity));
+    this.#changed();
+    const fresh = { ...this.#store };
+    for (const { name, width } of this.#parts) {
+      const from = this.#resident({ name, width });
+      const to = fits ? this.#store[name] : kernels.alloc(4 * this.#items * capacity * width);
+      for (let item = 0; item < this.#items && this.length > 0; item++) {
+        const start = (from.pointer >>> 2) + item * from.step;
+        kernels.f32.copyWithin((to >>> 2) + item * capacity * width, start, start + this.length * width);
+      }
+      if (!fits && this.#store[name] !== 0) kernels.free(this.#store[name]);
+      fresh[name] = to;
+    }
+    if (this.#parts.length === 1) fresh.values = fresh.keys;
+    Object.assign(this.#store, { keys: fresh.keys, values: fresh.values });
+    this.#capacity = capacity;
+    this.#first = 0;
+  }
+
+  /** Copies rows behind those that are there; they count once all of them are known to be finite. */
+  #write(arrays: readonly Numbers[], rows: number): Int32Array {
+    const { engine } = this.#home;
+    arrays.forEach((array, i) => {
+      const { name, width } = this.#parts[i] as Part;
+      const { pointer, step } = this.#resident({ name, width });
+      const size = rows * width;
+      for (let item = 0; item < this.#items; item++) {
+        const at = pointer + 4 * (item * step + this.length * width);
+        engine.kernels.f32.set(array.data.subarray(item * size, (item + 1) * size), at >>> 2);
+        if (!engine.allFinite(at, size)) refuse(name, array, Number.isFinite, "finite numbers");
+      }
+    });
+    this.#changed();
+    const ids = Int32Array.from({ length: rows }, (_, i) => this.#nextId + i);
+    this.#nextId += rows;
+    for (const id of ids) this.#ids.push(id);
+    return ids;
+  }
+
+  #move(from: number, to: number): void {
+    for (const part of this.#parts) {
+      const { pointer, step } = this.#resident(part);
+      for (let item = 0; item < this.#items; item++) {
+        const start = (pointer >>> 2) + item * step;
+        const row = start + from * part.width;
+        this.#home.engine.kernels.f32.copyWithin(start + to * part.width, row, row + part.width);
+      }
+    }
+  }
+
+  #changed(): void {
+    releaseDerived(this.#home, this.#store);
+  }
+}
+
+function releaseDerived(home: Home, store: Store): void {
+  for (const pointer of store.derived?.pointers ?? []) home.engine.kernels.free(pointer);
+  store.derived = undefined;
+}
+
+function release(home: Home, store: Store): void {
+  releaseDerived(home, store);
+  const { kernels } = home.engine;
+  if (store.keys !== 0) kernels.free(store.keys);
+  if (store.values !== 0 && store.values !== store.keys) kernels.free(store.values);
+  store.keys = store.values = 0;
+}

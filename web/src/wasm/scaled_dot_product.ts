@@ -1,0 +1,87 @@
+/** ScaledDotProductAttention and FlashAttention: the engine's call itself. */
+import { type Tensor, tensor } from "../tensor.js";
+import { KernelAttention, newOutput } from "./attention.js";
+import type { Operand } from "./engine.js";
+import { attendPlain, plainMatrix } from "./everyday.js";
+import { Memory } from "./memory.js";
+import type { Settings } from "./settings.js";
+import type { Binding } from "./signature.js";
+
+const INPUTS = ["query", "keys", "values"];
+
+export class ScaledDotProduct extends KernelAttention {
+  protected fixedAxes({ dim }: Settings): Record<string, number> {
+    return { dim: dim as number };
+  }
+
+  forwardSync(...args: unknown[]): Tensor {
+    this.open();
+    const everyday = this.#everyday(args);
+    if (everyday) return everyday;
+    const [inputs, options] = this.read(args, INPUTS);
+    this.require(inputs, INPUTS);
+    const binding = this.signature.bind(inputs);
+    const [query, keys, values] = this.#operands(binding, args[1]);
+    const scoring = this.scoring(binding, options, query.width);
+    const shape = [...binding.lead, binding.sizes.n_query as number, values.width];
+    const out = newOutput(shape);
+    if (!this.engine.attend(query, keys, values, binding.lead, scoring, out)) this.blame(binding);
+    return this.restore(out, binding, shape);
+  }
+
+  attentionWeightsSync(...args: unknown[]): Tensor {
+    this.open();
+    const [inputs, options] = this.read(args, INPUTS.slice(0, 2));
+    this.require(inputs, INPUTS.slice(0, 2));
+    const binding = this.signature.bind(inputs);
+    const [query, keys] = this.#operands(binding, args[1]);
+    const scoring = this.scoring(binding, options, query.width);
+    const { n_query: nQuery, n_key: nKey } = binding.sizes as { n_query: number; n_key: number };
+    const shape = [...binding.lead, nQuery, nKey];
+    const out = newOutput(shape);
+    if (!this.engine.weigh(query, keys, binding.lead, scoring, out)) this.blame(binding);
+    return this.restore(out, binding, shape);
+  }
+
+  /** Matrices, or a query and a Memory, without options: most calls there are. */
+  #everyday(args: readonly unknown[]): Tensor | undefined {
+    const { settings } = this;
+    if (settings.normalize) return undefined;
+    const memory = args[1];
+    const isMemory = memory instanceof Memory;
+    if (args.length !== (isMemory ? 2 : 3)) return undefined;
+    const query = plainMatrix(args[0]);
+    if (isMemory) memory.check();
+    const keys = isMemory ? (memory.isMatrix ? memory.keys : undefined) : plainMatrix(memory);
+    const values = isMemory ? memory.values : plainMatrix(args[2]);
+    if (!query || !keys || !values) return undefined;
+    const dim = settings.dim as number;
+    const limit = settings.max_sequence_length as number;
+    const out = attendPlain(
+      this.engine,
+      query,
+      keys,
+      values,
+      dim,
+      limit,
+      this.scale(dim),
+      settings.causal as boolean,
+    );
+    return out && tensor(out, [query.rows, out.length / query.rows]);
+  }
+
+  #operands({ arrays, sizes }: Binding, memory: unknown): [Operand, Operand, Operand] {
+    const width = sizes.dim as number;
+    const [query, keys, values] = arrays as [
+      Operand["source"],
+      Operand["source"],
+      Operand["source"] | undefined,
+    ];
+    const unit = memory instanceof Memory && this.settings.normalize === true;
+    return [
+      { source: query, width },
+      unit ? { source: memory.unitKeys(width), width, isUnit: true } : { source: keys, width },
+      { source: values ?? keys, width: sizes.dim_value ?? width },
+    ];
+  }
+}

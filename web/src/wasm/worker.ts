@@ -1,0 +1,5 @@
+/** The worker that hosts the kernels, in browsers and in Node alike. */
+import { serveHere } from "../worker_scope.js";
+import { KernelHost } from "./host.js";
+
+await serveHere(new KernelHost());

@@ -1,0 +1,105 @@
+/** The runtime of the kernels in Chromium: the checks run inside of a page, one test each. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { launch } from "../drive.mjs";
+import { serve } from "../serve.mjs";
+import { vectorFiles } from "./vectors.mjs";
+import { checks } from "./wasm_checks.mjs";
+import { workerChecks } from "./wasm_worker_checks.mjs";
+
+const WEB = fileURLToPath(new URL("..", import.meta.url));
+let browser;
+let server;
+let page;
+const complaints = [];
+
+before(async () => {
+  browser = await launch();
+  server = await serve(WEB);
+  page = await browser.newPage();
+  page.on("pageerror", (error) => complaints.push(error.message));
+  await page.goto(`${server.url}test/wasm.html`);
+  await page.evaluate(async () => {
+    globalThis.api = await import("/dist/lib/wasm.js");
+    globalThis.own = await import("/test/wasm_checks.mjs");
+    globalThis.ofWorker = await import("/test/wasm_worker_checks.mjs");
+  });
+});
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+for (const backend of ["wasm-relaxed-simd", "wasm-simd128", "wasm-scalar"]) {
+  describe(backend, () => {
+    before(() =>
+      page.evaluate(async (wanted) => {
+        globalThis.ra = await globalThis.api.load({ backend: wanted });
+      }, backend),
+    );
+    checks.forEach(([what], i) => {
+      test(what, () =>
+        page.evaluate(
+          ([index, wanted]) => globalThis.own.checks[index][1](globalThis.ra, globalThis.api, wanted),
+          [i, backend],
+        ),
+      );
+    });
+    for (const file of vectorFiles()) {
+      test(`golden vectors of ${basename(file)}`, async () => {
+        const vectors = JSON.parse(readFileSync(file, "utf8"));
+        const passed = await page.evaluate(
+          ([name, given]) => globalThis.own.checkVectors(globalThis.ra, name, given),
+          [basename(file), vectors],
+        );
+        assert.equal(passed, vectors.cases.length);
+      });
+    }
+  });
+}
+
+describe("a worker", () => {
+  before(() =>
+    page.evaluate(async () => {
+      globalThis.ra = await globalThis.api.load({ worker: true });
+    }),
+  );
+  workerChecks.forEach(([what], i) => {
+    test(what, () =>
+      page.evaluate((index) => globalThis.ofWorker.workerChecks[index][1](globalThis.ra, globalThis.api), i),
+    );
+  });
+});
+
+test("Chromium takes relaxed SIMD by itself", async () => {
+  assert.equal(await page.evaluate(async () => (await globalThis.api.load()).backend), "wasm-relaxed-simd");
+});
+
+test("the first result of a fresh page comes within 60 ms", async () => {
+  const taken = [];
+  for (let i = 0; i < 9; i++) {
+    const context = await browser.newContext(); // an empty cache
+    const fresh = await context.newPage();
+    await fresh.goto(`${server.url}test/wasm.html`);
+    taken.push(
+      await fresh.evaluate(async () => {
+        const started = performance.now();
+        const { load } = await import("/dist/lib/wasm.js");
+        const ra = await load();
+        const flash = ra.createSync("flash", { dim: 2 });
+        const [value] = flash.forwardSync([[1, 0]], [[1, 0]], [[5]]);
+        if (value !== 5) throw new Error(`the result is ${value}; expected 5`);
+        return performance.now() - started;
+      }),
+    );
+    await context.close();
+  }
+  taken.sort((a, b) => a - b);
+  console.log(`first result: ${taken.map((ms) => ms.toFixed(0)).join(", ")} ms`);
+  assert.ok(taken[0] <= 60, `the best of ${taken} is above 60 ms`);
+});
+
+test("nothing went wrong unseen", () => assert.deepEqual(complaints, []));

@@ -1,0 +1,427 @@
+/**
+ * What the runtime of the kernels must do, in Node and in a browser alike: [what, check] pairs, where a check takes
+ * a loaded runtime, the package ({ load, tensor, errors … }) and the backend, and throws.
+ */
+import { assert, close, equal, throws } from "./wasm_assert.mjs";
+import { attention, product, project, random } from "./wasm_reference.mjs";
+import { refusalChecks } from "./wasm_refusals.mjs";
+
+export const checks = [...refusalChecks];
+const check = (what, body) => checks.push([what, body]);
+
+const query = random([5, 8], 1);
+const keys = random([7, 8], 2);
+const values = random([7, 3], 3);
+const rows = ({ data, shape: [n, width] }) =>
+  Array.from({ length: n }, (_, i) => [...data.slice(i * width, (i + 1) * width)]);
+
+check("every form of an array gives the same", (ra, { tensor }) => {
+  const sdpa = ra.createSync("scaled_dot_product", { dim: 8 });
+  const expected = attention(query, keys, values).output;
+  const forms = {
+    shaped: (array) => array,
+    tensor: ({ data, shape }) => tensor(data.slice(), shape),
+    nested: rows,
+    typedRows: (array) => rows(array).map((row) => Float32Array.from(row)),
+    doubles: ({ data, shape }) => ({ data: Float64Array.from(data), shape }),
+    numbers: ({ data, shape }) => ({ data: [...data], shape }),
+  };
+  for (const [name, form] of Object.entries(forms)) {
+    close(sdpa.forwardSync(form(query), form(keys), form(values)), expected, 2e-6, name);
+  }
+  const integers = { data: BigInt64Array.of(1n, 0n), shape: [1, 2] };
+  const pair = ra.createSync("flash", { dim: 2 });
+  equal([...pair.forwardSync(integers, [[1, 0]], { data: Int8Array.of(3, -4), shape: [1, 2] })], [3, -4]);
+});
+
+check("every method has a promise beside it", async (ra) => {
+  const flash = await ra.create("flash", { dim: 8 });
+  equal([...(await flash.forward(query, keys, values))], [...flash.forwardSync(query, keys, values)]);
+  equal(
+    [...(await flash.call("attention_weights", query, keys))],
+    [...flash.attentionWeightsSync(query, keys)],
+  );
+  const waiting = flash.forward(query, keys, values.data);
+  assert(waiting instanceof Promise, "an error came at once; expected a promise that rejects");
+  await waiting.then(
+    () => assert(false, "no error"),
+    () => {},
+  );
+});
+
+check("a bare vector gives a vector, leading dimensions broadcast", (ra) => {
+  const sdpa = ra.createSync("scaled_dot_product", { dim: 8 });
+  const row = query.data.slice(0, 8);
+  equal(sdpa.forwardSync(row, keys, values).shape, [3]);
+  equal(sdpa.attentionWeightsSync(row, keys).shape, [7]);
+  for (const [q, k, v] of [
+    [
+      [4, 5, 8],
+      [7, 8],
+      [7, 3],
+    ],
+    [
+      [5, 8],
+      [4, 7, 8],
+      [7, 3],
+    ],
+    [
+      [2, 1, 5, 8],
+      [3, 7, 8],
+      [2, 3, 7, 3],
+    ],
+    [
+      [2, 3, 5, 8],
+      [1, 3, 7, 8],
+      [2, 1, 7, 3],
+    ],
+    [
+      [1, 5, 8],
+      [2, 3, 7, 8],
+      [3, 7, 3],
+    ],
+  ]) {
+    const arrays = [random(q, 4), random(k, 5), random(v, 6)];
+    close(sdpa.forwardSync(...arrays), attention(...arrays).output, 2e-6, `${q} ${k} ${v}`);
+    const { weights } = attention(...arrays);
+    const lead = weights.shape.slice(0, -3);
+    const weighed = sdpa.attentionWeightsSync(arrays[0], arrays[1]);
+    const own = attention(arrays[0], arrays[1], arrays[1]).weights;
+    close(
+      weighed,
+      { data: own.data, shape: [...own.shape.slice(0, -3), 5, 7] },
+      2e-6,
+      `the weights of ${lead}`,
+    );
+  }
+});
+
+check("settings and options mean what the formula says", (ra) => {
+  const cases = [
+    { scale: 0.3 },
+    { temperature: 0.2 },
+    { normalize: true },
+    { normalize: true, temperature: 0.1, causal: true },
+    { causal: true },
+    { scale: -1 },
+  ];
+  for (const config of cases) {
+    const sdpa = ra.createSync("scaled_dot_product", { dim: 8, ...config });
+    close(
+      sdpa.forwardSync(query, keys, values),
+      attention(query, keys, values, config).output,
+      4e-6,
+      JSON.stringify(config),
+    );
+  }
+  const sdpa = ra.createSync("scaled_dot_product", { dim: 8 });
+  const bools = { data: Array.from({ length: 35 }, (_, i) => i % 3 !== 0 && i >= 7), shape: [5, 7] };
+  const bias = random([7], 8);
+  for (const options of [
+    { mask: bools },
+    { bias },
+    { mask: bools, bias, causal: true },
+    { mask: { data: Uint8Array.from(bools.data, Number), shape: [5, 7] } },
+    { mask: { data: bools.data.slice(7, 12), shape: [5, 1] } },
+  ]) {
+    const expected = attention(query, keys, values, { ...options, bias: options.bias });
+    close(sdpa.forwardSync(query, keys, values, options), expected.output, 2e-6, Object.keys(options).join());
+    const weights = sdpa.attentionWeightsSync(query, keys, options);
+    close(weights, { data: expected.weights.data, shape: [5, 7] }, 2e-6, "the weights");
+  }
+  const addends = { data: Float32Array.from(bools.data, (may) => (may ? 0 : -Infinity)), shape: [5, 7] };
+  const both = attention(query, keys, values, { mask: bools, bias }).output;
+  close(
+    sdpa.forwardSync(query, keys, values, { mask: addends, bias }),
+    both,
+    2e-6,
+    "a mask of numbers and a bias",
+  );
+  equal(
+    [...sdpa.forwardSync(query, keys, values, { mask: bools }).slice(0, 3)],
+    [0, 0, 0],
+    "a row without keys",
+  );
+});
+
+check("heads are groups of channels, shared by option, with masks of their own", (ra) => {
+  const [q, k, v] = [random([2, 5, 24], 1), random([7, 8], 2), random([2, 7, 8], 3)];
+  const split = ra.createSync("multi_head", { dim: 24, numHeads: 6, numKvHeads: 2, projections: false });
+  const mask = { data: Array.from({ length: 210 }, (_, i) => (i * 7) % 5 !== 0), shape: [6, 5, 7] };
+  for (const options of [{}, { causal: true }]) {
+    const expected = attention(q, k, v, { heads: 6, kvHeads: 2, ...options });
+    close(split.forwardSync(q, k, v, options), expected.output);
+    close(
+      split.attentionWeightsSync(q, k, options),
+      attention(q, k, k, { heads: 6, kvHeads: 2, ...options }).weights,
+    );
+  }
+  const four = { data: mask.data, shape: [1, 6, 5, 7] };
+  const expected = attention(q, k, v, { heads: 6, kvHeads: 2, mask, headed: true }).output;
+  close(split.forwardSync(q, k, v, { mask: four }), expected, 2e-6, "a mask for each head");
+  for (const head of [0, 4]) {
+    const one = split.headOutputSync(head, q, k, v, { mask: four });
+    const own = expected.data.filter((_, i) => Math.floor((i % 24) / 4) === head);
+    close(one, { data: own, shape: [2, 5, 4] }, 2e-6, `head ${head}`);
+  }
+});
+
+check("projections are the maps of the state, and one head has its part of them", (ra) => {
+  const heads = ra.createSync("multi_head", {
+    dim: 12,
+    numHeads: 3,
+    numKvHeads: 1,
+    kdim: 5,
+    vdim: 6,
+    normalize: true,
+  });
+  const shapes = {
+    query_weight: [12, 12], query_bias: [12], keys_weight: [5, 4], keys_bias: [4],
+    values_weight: [6, 4], values_bias: [4], output_weight: [12, 12], output_bias: [12],
+  }; // biome-ignore format: a table
+  const state = Object.fromEntries(
+    Object.entries(shapes).map(([name, shape], i) => [name, random(shape, 10 + i)]),
+  );
+  heads.loadStateDictSync(state);
+  const [q, k, v] = [random([2, 5, 12], 1), random([7, 5], 2), random([7, 6], 3)];
+  const [pq, pk, pv] = [[q, "query"], [k, "keys"], [v, "values"]].map(([x, name]) =>
+    project(x, state[`${name}_weight`], state[`${name}_bias`]),
+  ); // biome-ignore format: one row
+  const inner = attention(pq, pk, pv, { heads: 3, kvHeads: 1, normalize: true });
+  close(heads.forwardSync(q, k, v), project(inner.output, state.output_weight, state.output_bias), 4e-6);
+  const second = inner.output.data.filter((_, i) => Math.floor((i % 12) / 4) === 1);
+  close(heads.headOutputSync(1, q, k, v), { data: second, shape: [2, 5, 4] }, 4e-6, "the second head");
+  close(
+    heads.headAttentionWeightsSync(q, k),
+    { ...attention(pq, pk, pk, { heads: 3, kvHeads: 1, normalize: true }).weights, shape: [2, 3, 5, 7] },
+    4e-6,
+  );
+  const bank = ra.memorySync(k, v);
+  for (let again = 0; again < 2; again++) {
+    close(
+      heads.forwardSync(q, bank),
+      project(inner.output, state.output_weight, state.output_bias),
+      4e-6,
+      "a memory",
+    );
+  }
+  const copy = heads.stateDictSync();
+  equal([...copy.keys_weight], [...state.keys_weight.data], "keys_weight");
+  equal(
+    heads.numParametersSync(),
+    Object.values(shapes).reduce((sum, shape) => sum + product(shape), 0),
+  );
+  bank.free();
+  heads.free();
+});
+
+check("parameters come from the seed as NumPy draws them", (ra) => {
+  // numpy.random.default_rng(7).uniform(-bound, bound, (4, 4)) with bound = sqrt(6 / 8), in float32
+  const drawn = [
+    0.21667171, 0.68799448, 0.47750163, -0.4759551, -0.34612215, 0.64701354, -0.85690564, 0.55638397,
+  ];
+  const state = ra.createSync("multi_head", { dim: 4, numHeads: 2, seed: 7 }).stateDictSync();
+  close(state.query_weight.slice(0, 8), { data: drawn }, 1e-7, "query_weight");
+  equal([...state.output_bias], [0, 0, 0, 0]);
+});
+
+check("self-attention is its sequence three times, cross-attention takes keys as values", (ra) => {
+  const x = random([2, 6, 8], 1);
+  const self = ra.createSync("self_attention", { dim: 8, numHeads: 2, projections: false });
+  close(self.forwardSync(x, { causal: true }), attention(x, x, x, { heads: 2, causal: true }).output);
+  equal(self.attentionWeightsSync(x).shape, [2, 2, 6, 6]);
+  const cross = ra.createSync("cross_attention", { dim: 8, numHeads: 2, projections: false });
+  const y = random([3, 8], 2);
+  close(cross.forwardSync(x, y), attention(x, y, y, { heads: 2 }).output);
+});
+
+check("what is larger than the window gives the same", (ra) => {
+  const usual = ra.engine.window;
+  ra.engine.window = 3000;
+  try {
+    for (const [n, m, dim, width, heads] of [
+      [1, 1000, 8, 8, 1], [400, 1000, 4, 4, 1], [1000, 700, 4, 8, 2], [7, 1300, 4, 3, 1], [500, 130, 6, 6, 3],
+    ]) {
+      for (const causal of [false, true]) {
+        const [q, k, v] = [random([2, n, dim * heads], 1), random([m, dim * heads], 2), random([2, m, width * heads], 3)];
+        const split = heads === 1
+          ? ra.createSync("flash", { dim, causal })
+          : ra.createSync("multi_head", { dim: dim * heads, numHeads: heads, projections: false, causal });
+        if (heads > 1 && width !== dim) continue;
+        const what = `${n} x ${m}, ${heads} heads${causal ? ", causal" : ""}`;
+        close(split.forwardSync(q, k, v), once(what, () => attention(q, k, v, { heads, causal }).output), 2e-6, what);
+      }
+    }
+    const layer = ra.createSync("self_attention", { dim: 8, numHeads: 2 });
+    const x = random([900, 8], 5);
+    const state = Object.fromEntries(Object.entries(layer.stateDictSync()).map(([name, data]) => [name, { data, shape: data.shape }]));
+    const part = (name) => project(x, state[`${name}_weight`], state[`${name}_bias`]);
+    const inner = once("layer", () => attention(part("query"), part("keys"), part("values"), { heads: 2 }).output);
+    close(layer.forwardSync(x), project(inner, state.output_weight, state.output_bias), 2e-6, "a layer");
+  } finally {
+    ra.engine.window = usual;
+  }
+}); // biome-ignore format: a table of sizes
+
+check("a memory answers like its arrays, through appends and evictions", (ra) => {
+  const [k, v] = [random([40, 8], 1), random([40, 3], 2)];
+  const part = ({ data, shape: [, width] }, from, to) => ({ data: data.slice(from * width, to * width), shape: [to - from, width] });
+  const join = (a, b) => ({ data: Float32Array.of(...a.data, ...b.data), shape: [a.shape[0] + b.shape[0], a.shape[1]] });
+  const bank = ra.memorySync(part(k, 0, 10), part(v, 0, 10));
+  const sdpa = ra.createSync("scaled_dot_product", { dim: 8 });
+  const cosine = ra.createSync("scaled_dot_product", { dim: 8, normalize: true });
+  const same = (keys, values, what) => {
+    equal(bank.length, keys.shape[0], `the length of ${what}`);
+    close(sdpa.forwardSync(query, bank), attention(query, keys, values).output, 2e-6, what);
+    close(cosine.forwardSync(query, bank), attention(query, keys, values, { normalize: true }).output, 4e-6, `${what}, cosine`);
+    close(sdpa.attentionWeightsSync(query, bank, { causal: true }), {
+      ...attention(query, keys, keys, { causal: true }).weights, shape: [5, keys.shape[0]],
+    });
+  };
+  same(part(k, 0, 10), part(v, 0, 10), "ten rows");
+  equal([...bank.appendSync(part(k, 10, 30), part(v, 10, 30))], Array.from({ length: 20 }, (_, i) => 10 + i));
+  same(part(k, 0, 30), part(v, 0, 30), "thirty rows");
+  equal(bank.evictSync(25), 25);
+  same(part(k, 25, 30), part(v, 25, 30), "the last five");
+  bank.appendSync(part(k, 30, 40), part(v, 30, 40));
+  same(part(k, 25, 40), part(v, 25, 40), "fifteen, moved to the front");
+  equal(bank.evictSync([27, 28, 39]), 3);
+  same(join(part(k, 25, 27), part(k, 29, 39)), join(part(v, 25, 27), part(v, 29, 39)), "twelve");
+  equal([...bank.ids], [25, 26, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38]);
+  equal([...bank.appendSync(k.data.slice(0, 8), v.data.slice(0, 3))], [40], "the id of a bare row");
+  bank.free();
+}); // biome-ignore format: compact
+
+check("a memory has leading dimensions, and may bring back its keys", (ra) => {
+  const [k, v, q] = [random([3, 6, 8], 1), random([3, 6, 4], 2), random([2, 3, 5, 8], 3)];
+  const bank = ra.memorySync(k, v);
+  bank.appendSync(random([3, 2, 8], 4), random([3, 2, 4], 5));
+  bank.evictSync([6, 7]);
+  const sdpa = ra.createSync("scaled_dot_product", { dim: 8 });
+  close(sdpa.forwardSync(q, bank), attention(q, k, v).output);
+  const alone = ra.memorySync(k);
+  close(sdpa.forwardSync(q, alone), attention(q, k, k).output);
+  const cosine = ra.createSync("multi_head", { dim: 8, numHeads: 2, projections: false, normalize: true });
+  close(cosine.forwardSync(q, alone), attention(q, k, k, { heads: 2, normalize: true }).output, 4e-6);
+  alone.free();
+  bank.free();
+});
+
+check("a batch takes items of different lengths, and tells which one failed", (ra, api) => {
+  const sdpa = ra.createSync("scaled_dot_product", { dim: 8 });
+  const part = { data: query.data.slice(8), shape: [4, 8] };
+  const outputs = sdpa.forwardBatchSync([[query, keys, values], [part, keys, values], { query, keys, values, causal: true }]);
+  equal(outputs.map(({ shape }) => shape), [[5, 3], [4, 3], [5, 3]]);
+  close(outputs[2], attention(query, keys, values, { causal: true }).output);
+  const self = ra.createSync("self_attention", { dim: 8, numHeads: 2, projections: false });
+  equal(self.forwardBatchSync([query, [query]].slice(0, 1), { causal: true })[0].shape, [5, 8]);
+  return throws(() => sdpa.forwardBatchSync([[query, keys, values], [query, keys]]), api.UnsupportedError, /^item 1: values is missing/);
+}); // biome-ignore format: compact
+
+check("a config is complete, and its type makes the same mechanism again", (ra) => {
+  const heads = ra.createSync("multi-head", { dim: 8, numHeads: 2, seed: 3 });
+  equal([heads.config.numHeads, heads.config.maxSequenceLength, heads.constructor.name], [2, 100000, "MultiHeadAttention"]);
+  const { type, ...config } = heads.getConfigSync();
+  const again = ra.createSync(type, config);
+  equal([...again.stateDictSync().query_weight], [...heads.stateDictSync().query_weight]);
+  assert(heads instanceof ra.MultiHeadAttention, "expected an instance of ra.MultiHeadAttention");
+  equal(ra.createSync("flash", { dim: 8, maxSequenceLength: 7 }).forwardSync(query, keys, values).shape, [5, 3]);
+}); // biome-ignore format: compact
+
+check("too many keys are refused", (ra, api) => {
+  const flash = ra.createSync("flash", { dim: 8, maxSequenceLength: 6 });
+  return throws(
+    () => flash.forwardSync(query, keys, values),
+    api.InputTooLargeError,
+    /^keys is \(7, 8\), 7 keys; expected at most 6/,
+  );
+});
+
+check("the memory grows under calls, and results stay right", async (_, { load }, backend) => {
+  const ra = await load({ backend });
+  const before = ra.heap.bytes;
+  const sdpa = ra.createSync("scaled_dot_product", { dim: 8 });
+  const banks = [];
+  for (let i = 0; i < 8; i++) {
+    banks.push(ra.memorySync(random([20_000, 8], i), random([20_000, 3], i)));
+    close(sdpa.forwardSync(query, keys, values), attention(query, keys, values).output);
+  }
+  assert(
+    ra.heap.bytes > before + 4e6,
+    `the memory has ${ra.heap.bytes} bytes; expected growth from ${before}`,
+  );
+  const output = sdpa.forwardSync(query, banks[0]);
+  for (const bank of banks) bank.free();
+  equal(output.length, 15, "a result from before"); // a copy: it is not detached by growth
+  ra.close();
+});
+
+check("100 000 objects made and disposed leave the heap where it was", (ra) => {
+  const round = (seed) => {
+    const heads = ra.createSync("multi_head", { dim: 4, numHeads: 2, seed });
+    if (seed % 50 === 0) heads.forwardSync([[1, 2, 3, 4]], [[1, 2, 3, 4]], [[1, 2, 3, 4]]);
+    heads.free();
+    const bank = ra.memorySync([[1, 2, 3, 4 + seed]]);
+    bank.free();
+  };
+  for (let i = 0; i < 100; i++) round(i);
+  const [{ used, bytes }, handles] = [ra.heap, ra.handles];
+  for (let i = 0; i < 50_000; i++) round(i);
+  equal(ra.heap, { bytes, used }, "the heap");
+  equal(ra.handles, handles, "the number of objects");
+});
+
+check("a disposed object and a closed runtime say so", async (_, { load, RuntimeLostError }, backend) => {
+  const ra = await load({ backend });
+  const flash = await ra.create("flash", { dim: 8 });
+  await Promise.all([flash.dispose(), flash.dispose()]);
+  await throws(() => flash.forward(query, keys, values), RuntimeLostError, /FlashAttention was disposed/);
+  const other = ra.createSync("flash", { dim: 8 });
+  other[Symbol.dispose]();
+  await throws(() => other.forward(query, keys, values), RuntimeLostError, /disposed/);
+  equal(ra.handles, 0, "the number of objects");
+  const last = ra.createSync("flash", { dim: 8 });
+  ra.close();
+  await throws(() => last.forward(query, keys, values), RuntimeLostError, /closed/);
+  await throws(() => ra.create("flash", { dim: 8 }), RuntimeLostError, /closed/);
+});
+
+/** Results that every instruction set is compared with: made once. */
+const kept = new Map();
+const once = (key, make) => {
+  if (!kept.has(key)) kept.set(key, make());
+  return kept.get(key);
+};
+
+/** The cases of one file of golden vectors; build_scripts/make_vectors.py explains their form. */
+export function checkVectors(ra, file, { cases }) {
+  for (const { mechanism, name, config, parameters, inputs, options, expected, tolerance } of cases) {
+    const attention = ra.createSync(mechanism, config);
+    if (parameters) attention.loadStateDictSync(arrays(parameters));
+    const given = Object.values(arrays(inputs));
+    for (const [what, wanted] of Object.entries(expected)) {
+      const result =
+        what === "output"
+          ? attention.forwardSync(...given, arrays(options))
+          : attention.callSync(what, ...given.slice(0, 2), arrays(options));
+      close(
+        result,
+        { data: wanted.data.map(Number), shape: wanted.shape },
+        tolerance,
+        `${file}, ${name}, ${what}`,
+      );
+    }
+    attention.free();
+  }
+  return cases.length;
+}
+
+function arrays(group) {
+  return Object.fromEntries(
+    Object.entries(group).map(([name, value]) => {
+      if (typeof value !== "object" || value === null) return [name, value];
+      const { data, shape, dtype } = value;
+      return [name, { data: dtype === "bool" ? data.map(Boolean) : Float32Array.from(data, Number), shape }];
+    }),
+  );
+}

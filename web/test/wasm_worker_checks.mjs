@@ -1,0 +1,129 @@
+/** What the runtime of the kernels must do in a worker, in Node and in a browser alike: [what, check] pairs. */
+import { assert, close, throws } from "./wasm_assert.mjs";
+import { attention, random } from "./wasm_reference.mjs";
+
+export const workerChecks = [];
+const check = (what, body) => workerChecks.push([what, body]);
+
+const query = random([5, 8], 1);
+const keys = random([7, 8], 2);
+const values = random([7, 3], 3);
+const handles = async (ra) => (await ra.describe()).handles;
+
+check("forward, weights and batches answer as in this thread", async (ra) => {
+  const flash = await ra.create("flash", { dim: 8 });
+  close(await flash.forward(query, keys, values), attention(query, keys, values).output);
+  const causal = attention(query, keys, values, { causal: true });
+  close(await flash.attentionWeights(query, keys, { causal: true }), {
+    data: causal.weights.data,
+    shape: [5, 7],
+  });
+  const mask = { data: Array.from({ length: 35 }, (_, i) => i % 2 === 0), shape: [5, 7] };
+  const outputs = await flash.forwardBatch([[query, keys, values], { query, keys, values, causal: true }], {
+    mask,
+  });
+  close(outputs[1], attention(query, keys, values, { causal: true, mask }).output);
+  assert(outputs.length === 2, "expected two outputs");
+  await flash.dispose();
+});
+
+check("parameters go out and come back", async (ra) => {
+  const [one, two] = [1, 2].map((seed) => new ra.MultiHeadAttention({ dim: 8, numHeads: 2, seed }));
+  const output = await one.forward(query, keys, keys);
+  const other = await two.forward(query, keys, keys);
+  assert(
+    output.some((x, i) => x !== other[i]),
+    "two seeds gave the same output",
+  );
+  await two.loadStateDict(await one.stateDict());
+  close(await two.forward(query, keys, keys), { data: output, shape: [5, 8] }, 0);
+  assert(two.config.numHeads === 2, "expected the config to come back");
+  await Promise.all([one.dispose(), two.dispose()]);
+});
+
+check("a memory stays in the worker, through appends and evictions", async (ra) => {
+  const before = await handles(ra);
+  const flash = new ra.FlashAttention({ dim: 8 });
+  const bank = await ra.memory(keys, values);
+  assert(
+    bank.length === 7 && bank.dim === 8 && bank.dimValue === 3,
+    "the memory has another size than its arrays",
+  );
+  close(await flash.forward(query, bank), attention(query, keys, values).output);
+  const [more, worth] = [random([4, 8], 5), random([4, 3], 6)];
+  const ids = await bank.append(more, worth);
+  assert(ids.join() === "7,8,9,10", `the ids are ${ids}; expected 7 to 10`);
+  assert((await bank.evict(7)) === 7 && bank.length === 4, "expected four rows to be left");
+  close(
+    await flash.forward(query, bank, { causal: true }),
+    attention(query, more, worth, { causal: true }).output,
+  );
+  assert((await bank.evict([8, 10])) === 2 && bank.length === 2, "expected two rows to be left");
+  const [batched] = await flash.forwardBatch([[query, bank]]);
+  close(batched, await flash.forward(query, bank).then((data) => ({ data, shape: data.shape })), 0);
+  await Promise.all([bank.dispose(), flash.dispose()]);
+  assert((await handles(ra)) === before, "handles are left");
+});
+
+check("errors arrive as what they are, with what was expected", async (ra, api) => {
+  const flash = await ra.create("flash", { dim: 8 });
+  const error = await throws(
+    () => flash.forward([[1, 2, 3]], keys, values),
+    api.DimensionMismatchError,
+    /^query is \(1, 3\)/,
+  );
+  assert(
+    error.expected === 8 && error.actual === 3,
+    `the error carries ${error.expected} and ${error.actual}`,
+  );
+  const nan = { data: Float32Array.from(values.data, (x, i) => (i === 5 ? Number.NaN : x)), shape: [7, 3] };
+  await throws(
+    () => flash.forward(query, keys, nan),
+    api.NumericalInstabilityError,
+    /^values holds nan at index \(1, 2\)/,
+  );
+  await throws(
+    () => flash.forward(query, keys, values, { maks: 1 }),
+    api.UnsupportedError,
+    /did you mean 'mask'/,
+  );
+  await throws(
+    () => flash.forward(query, keys, values, { checkFinite: true, training: true }),
+    api.UnsupportedError,
+    /pyodide/,
+  );
+  await throws(() => ra.create("flash", { dim: 0 }), api.InvalidConfigError, /^dim is 0/);
+  await throws(() => ra.create("flsh", { dim: 8 }), api.InvalidConfigError, /did you mean 'flash'/);
+  await throws(() => ra.memory(nan.data, nan), api.DimensionMismatchError, /^keys is \(21,\)/);
+  await flash.dispose();
+  await throws(() => flash.forward(query, keys, values), api.RuntimeLostError, /disposed/);
+});
+
+check("arrays are handed over where the caller says so", async (ra, { tensor }) => {
+  const flash = await ra.create("flash", { dim: 8 });
+  const [q, k, v] = [query, keys, values].map(({ data, shape }) => tensor(data.slice(), shape));
+  await flash.forward(q, k, v);
+  assert(q.length === 40, "the caller's array was taken");
+  close(await flash.forward(q, k, v, { transfer: true }), attention(query, keys, values).output);
+  assert(q.length === 0, "the caller's array was copied");
+  await flash.dispose();
+});
+
+check("closing fails what still waits; a missing module or script is told by its address", async (_, api) => {
+  const ra = await api.load({ worker: true });
+  const flash = await ra.create("flash", { dim: 8 });
+  const waiting = flash.forward(query, keys, values);
+  ra.close();
+  await throws(() => waiting, api.RuntimeLostError, /closed/);
+  await throws(
+    () => api.load({ worker: true, assetBase: new URL("nowhere/", import.meta.url) }),
+    api.LoadError,
+    /nowhere/,
+  );
+  await throws(() => api.load({ assetBase: new URL("nowhere/", import.meta.url) }), api.LoadError, /nowhere/);
+  await throws(
+    () => api.load({ backend: "wasm-avx" }),
+    api.LoadError,
+    /backend is 'wasm-avx'; expected one that this engine runs: wasm-/,
+  );
+});
