@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -63,10 +64,13 @@ def emscripten_version(environment: dict[str, str]) -> str:
 
 
 def llvm_tool(name: str, environment: dict[str, str]) -> str | None:
-    """A program of the LLVM that Emscripten runs on: Debian's in `.cache`, or the one beside an emsdk."""
-    emcc = Path(environment["EMCC"]).resolve()
-    beside = [str(folder) for folder in (emcc.parent, emcc.parent.parent / "bin")]
-    return shutil.which(name, path=os.pathsep.join([*beside, environment["PATH"]]))
+    """A program of the LLVM that this Emscripten runs on, or one on PATH."""
+    asked = str(Path(environment["EMCC"]).with_name("em-config"))
+    answer = None
+    with contextlib.suppress(OSError):
+        answer = subprocess.run([asked, "LLVM_ROOT"], capture_output=True, text=True, check=False, env=environment)
+    root = answer.stdout.strip() if answer and answer.returncode == 0 else ""
+    return shutil.which(name, path=os.pathsep.join(filter(None, [root, environment["PATH"]])))
 
 
 def _version_of(emcc: str, environment: dict[str, str] | None = None) -> str | None:

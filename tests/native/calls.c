@@ -169,7 +169,8 @@ static recorded take_call(reader *file, int number) {
   spec->counts(found.call.ints, least);
   for (int i = 0; i < spec->n_buffers; i++) {
     const size_t item = dtype_sizes[spec->buffers[i].dtype];
-    found.bytes[i] = (size_t)least[i] * item;
+    const size_t promised = (size_t)least[i];
+    found.bytes[i] = (promised + ((double)promised < least[i])) * item; /* a count may be a fraction: rounded up */
     if (spec->buffers[i].role == RV_ROLE_SCRATCH) continue;
     const int64_t count = take_int(file);
     if (count < 0) continue;

@@ -156,7 +156,7 @@ def recording(program_kernels: dict[str, Kernel]) -> Iterator[list[Call]]:
         kernels.use_backend(before)
 
 
-def _recorder(kernel: Kernel, body: reference.Body, calls: list[Call]) -> Callable[..., int]:
+def _recorder(kernel: Kernel, body: kernels.Kernel, calls: list[Call]) -> Callable[..., int]:
     count = len(kernel.arguments)
 
     def recorded(*arguments: Any) -> int:
@@ -180,7 +180,7 @@ def _later_tasks(kernel: Kernel, numbers: tuple[Any, ...]) -> tuple[Any, ...] | 
 
 
 def _record(
-    kernel: Kernel, body: reference.Body, buffers: list[Array | None], numbers: tuple[Any, ...], calls: list[Call]
+    kernel: Kernel, body: kernels.Kernel, buffers: list[Array | None], numbers: tuple[Any, ...], calls: list[Call]
 ) -> int:
     random = np.random.default_rng(len(calls))
     for buffer, array in zip(kernel.arguments, buffers, strict=True):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ruvector_attention import engine, kernels, sparse
+from ruvector_attention.scoring import Dropout, Space, Times
+from ruvector_attention.tiles import Tiles
 
 Array = npt.NDArray[Any]
 
@@ -19,12 +21,25 @@ QUERIES = (1, 2, 3, 5, 17, 33, 47, 49, 66)  # few and many, about every tile of 
 KEYS = (1, 2, 7, 16, 31, 65, 127, 128, 129, 140)  # about the tile of keys
 BANDS = (engine.Band(3, 0), engine.Band(9, 5, 2), engine.Band(0, 0), engine.Band(70, 70, 4))
 
-CASES: dict[str, Callable[[], None]] = {}
+KINDS = ("euclidean", "poincare", "lorentz", "spherical", "dot")
 
 
-def case(function: Callable[[], None]) -> Callable[[], None]:
-    CASES[function.__name__] = function
-    return function
+class Case(NamedTuple):
+    """What to call, and how near the results must be: of 1 + the largest output, or gradient, of a call."""
+
+    call: Callable[[], None]
+    tolerance: float
+    gradient_tolerance: float
+
+
+CASES: dict[str, Case] = {}
+
+
+def case(tolerance: float = 2e-6, gradient_tolerance: float = 5e-6) -> Callable[[Callable[[], None]], None]:
+    def enter(call: Callable[[], None]) -> None:
+        CASES[call.__name__] = Case(call, tolerance, gradient_tolerance)
+
+    return enter
 
 
 def normal(random: np.random.Generator, *shape: int) -> Array:
@@ -62,7 +77,7 @@ def shape(index: int, n_query: int, n_key: int, dim: int, dim_value: int) -> tup
     return n_query, n_key, dim, dim_value, next(every)
 
 
-@case
+@case()
 def attention() -> None:
     for n_query, n_key, dim, dim_value, option in shapes():
         random = np.random.default_rng(dim)
@@ -70,7 +85,7 @@ def attention() -> None:
         engine.attend(query, keys, values, scale=dim**-0.5, return_lse=n_key % 2 == 0, **option)
 
 
-@case
+@case()
 def attention_weights() -> None:
     for n_query, n_key, dim, _, option in shapes():
         random = np.random.default_rng(dim)
@@ -78,7 +93,7 @@ def attention_weights() -> None:
         engine.weights(query, keys, scale=dim**-0.5, **option)
 
 
-@case
+@case()
 def attention_backward() -> None:
     for n_query, n_key, dim, dim_value, option in shapes():
         random = np.random.default_rng(dim)
@@ -90,7 +105,7 @@ def attention_backward() -> None:
         engine.attend_backward(query, keys, values, out, lse, grad, **settings)
 
 
-@case
+@case()
 def heads_and_batches() -> None:
     """Strides: heads in the channels, keys shared by heads and by the batch, masks and biases of fewer axes."""
     for index, (heads, group, n_query) in enumerate(product((1, 2, 3), (1, 2), (1, 5, 50, 200))):
@@ -115,7 +130,78 @@ def heads_and_batches() -> None:
         engine.weights(query, keys, **settings)
 
 
-@case
+def both_ways(query: Array, keys: Array, values: Array, **settings: Any) -> None:
+    """Output, weights and gradients."""
+    out, lse = engine.attend(query, keys, values, return_lse=True, **settings)
+    engine.weights(query, keys, **settings)
+    grad = normal(np.random.default_rng(out.size), *out.shape)
+    engine.attend_backward(query, keys, values, out, lse, grad, **settings)
+
+
+def points(random: np.random.Generator, kind: str, n: int, dim: int, curvature: float) -> Array:
+    """Rows inside of the ball, on the sphere (never opposite ones: gradients have no bound there), or anywhere."""
+    x = random.standard_normal((n, dim))
+    if kind == "spherical":
+        x = np.abs(x)
+    if kind in ("poincare", "spherical"):
+        x /= np.sqrt(curvature) * np.linalg.norm(x, axis=-1, keepdims=True)
+    if kind == "poincare":
+        x *= 0.9 * random.random((n, 1))
+    return x.astype(np.float32)
+
+
+@case(tolerance=2e-5, gradient_tolerance=2e-4)  # differences of large squares; 1e-3 is the bound of the contract
+def spaces() -> None:
+    """Distances of every kind in place of dot products, and two kinds in neighbouring channels."""
+    for index, (dim, kind) in enumerate(product((1, 2, 3, 5, 8, 13, 16, 17, 31, 33, 64, 65, 129), KINDS)):
+        random = np.random.default_rng(index)
+        n_query, n_key, c = QUERIES[index % len(QUERIES)], KEYS[index % len(KEYS)], 0.5 + index % 3
+        other = KINDS[index // 5 % len(KINDS)]
+        parts = [(kind, dim, 1 + index % 2), (other, 1 + index % 7, 1)][: 1 + index % 2]
+        query, keys = (
+            np.concatenate([points(random, part, n, width, c) for part, width, _ in parts], axis=-1)
+            for n in (n_query, n_key)
+        )
+        ends = np.cumsum([0, *(width for _, width, _ in parts)]).tolist()
+        described = [Space(part, ends[i], ends[i + 1], 0.6 + i, c, power) for i, (part, _, power) in enumerate(parts)]
+        values = normal(random, n_key, 1 + index % 20)
+        both_ways(query, keys, values, scale=0.8, spaces=described, causal=index % 3 == 1)
+
+
+@case(tolerance=5e-6)
+def times_and_dropout() -> None:
+    for index, (n_query, n_key) in enumerate(product((*QUERIES, 200), (1, 5, 17, 129, 150))):
+        random = np.random.default_rng(index)
+        dim = 1 + index % 33
+        query, keys, values = normal(random, n_query, dim), normal(random, n_key, dim), normal(random, n_key, 7)
+        settings: dict[str, Any] = {"scale": dim**-0.5}
+        if index % 3 != 1:
+            of_query, of_keys = (1.7e9 + 50 * random.random(n) for n in (n_query, n_key))
+            settings["times"] = Times(of_query, of_keys, 1.5, 0.1)
+        if index % 3 != 0:
+            settings["dropout"] = Dropout(0.3, 10 + index)
+        if index % 5 == 0:
+            settings["mask"] = random.random((n_query, n_key)) < 0.7
+        both_ways(query, keys, values, **settings)
+
+
+@case()
+def tiles() -> None:
+    """Runs of keys for a tile of queries, whole and in bits, that begin and end everywhere."""
+    for index, (n_query, n_key) in enumerate(product((*QUERIES, 100), (1, 3, 15, 64, 130, 300))):
+        random = np.random.default_rng(index)
+        rows, dim = (1, 16, 48, 64, 33)[index % 5], 1 + index % 33
+        allowed = random.random((n_query, n_key)) < (0.05, 0.5, 0.95)[index % 3]
+        allowed[:, n_key // 3 : n_key // 2] = True
+        allowed[:, n_key // 2 : 2 * n_key // 3] = False
+        settings: dict[str, Any] = {"scale": dim**-0.5, "tiles": Tiles.from_dense_rows(allowed, rows)}
+        if index % 4 == 0:
+            settings["bias"] = normal(random, n_query, n_key)
+        values = normal(random, n_key, 1 + index % 19)
+        both_ways(normal(random, n_query, dim), normal(random, n_key, dim), values, **settings)
+
+
+@case()
 def attention_sparse() -> None:
     for index, dim in enumerate(DIMS):
         random = np.random.default_rng(dim)
@@ -133,7 +219,7 @@ def attention_sparse() -> None:
         sparse.attend_sparse_backward(query, keys, values, edges, out, lse, grad, bias=bias, **settings)
 
 
-@case
+@case()
 def gemm() -> None:
     """Products of every tail, and the transposed ones of the gradients; some past a panel."""
     sizes = [(m, n, 1 + (m + n) % 15) for m, n in product(TAILS, TAILS)]
@@ -146,7 +232,7 @@ def gemm() -> None:
             engine.project_backward(x, weight, grad)
 
 
-@case
+@case()
 def rows() -> None:
     for dim in DIMS:
         random = np.random.default_rng(dim)
@@ -156,7 +242,7 @@ def rows() -> None:
         engine.normalize_rows_backward(x, grad, dim)
 
 
-@case
+@case()
 def not_finite() -> None:
     """A status instead of an output: a NaN or infinity at every place of a vector, and in every array."""
     for count, bad in product(range(1, 70, 3), (np.nan, np.inf, -np.inf)):

@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from calls import Call, Program, recording
-from cases import CASES
+from cases import CASES, Case
 
 if "RV_CALLS" not in os.environ:
     pytest.skip("needs $RV_CALLS: `python3 build_scripts/test.py --only sanitize` sets it", allow_module_level=True)
 
-Float32Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
 
 PROGRAM = Program()
 KERNELS = PROGRAM.kernels()
 TARGETS = PROGRAM.targets()
-TOLERANCE = 2e-6  # of 1 + the largest output
-GRADIENT_TOLERANCE = 5e-6  # of 1 + the largest gradient of the call: float32 sums of a few hundred products
 UNCOMPARED = {"peak"}  # multiply-adds as fast as possible: how many, and what they give, is each backend's own
 
 
@@ -32,12 +31,12 @@ def recorded() -> dict[str, list[Call]]:
     found = {}
     for name, case in CASES.items():
         with recording({k: v for k, v in KERNELS.items() if k not in UNCOMPARED}) as calls:
-            case()
+            case.call()
         found[name] = calls
     return found
 
 
-def worst(call: Call, outputs: dict[str, Float32Array]) -> float:
+def worst(call: Call, outputs: dict[str, Array], case: Case) -> float:
     """The largest error of a call as a share of its tolerance; infinite where something is wrong altogether."""
     adds = call.kernel.adds
     before = dict(zip((b.name for b in call.kernel.arguments), call.buffers, strict=True))
@@ -55,8 +54,8 @@ def worst(call: Call, outputs: dict[str, Float32Array]) -> float:
         errors.append(float(np.abs(actual[finite].astype(np.float64) - expected[finite]).max(initial=0.0)))
         sizes.append(float(np.abs(given[finite & ~untouched]).max(initial=0.0)))
     if adds:  # one size for all gradients: each alone may be a sum that is 0
-        return max(errors) / (GRADIENT_TOLERANCE * (1.0 + max(sizes)))
-    return max(error / (TOLERANCE * (1.0 + size)) for error, size in zip(errors, sizes, strict=True))
+        return max(errors) / (case.gradient_tolerance * (1.0 + max(sizes)))
+    return max(error / (case.tolerance * (1.0 + size)) for error, size in zip(errors, sizes, strict=True))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -72,7 +71,7 @@ def test_every_call_gives_what_numpy_gives(
         if status != call.status
     ]
     for call, (status, outputs) in zip(calls, results, strict=True):
-        if status == 0 and (share := worst(call, outputs)) > 1.0:
+        if status == 0 and (share := worst(call, outputs, CASES[case])) > 1.0:
             wrong.append(f"{call}: {share:.3g} of the tolerance")
     assert not wrong, f"{len(wrong)} of {len(calls)} calls:\n" + "\n".join(wrong[:20])
 
@@ -95,8 +94,8 @@ def test_multiply_adds_are_counted(target: str, tmp_path: Path) -> None:
 def test_a_wrong_result_would_be_seen(recorded: dict[str, list[Call]]) -> None:
     call = recorded["attention"][0]
     wrong = {name: array.copy() for name, array in call.outputs.items()}
-    assert worst(call, wrong) == 0.0
+    assert worst(call, wrong, CASES["attention"]) == 0.0
     wrong["out"][0] += 1e-4
-    assert worst(call, wrong) > 1.0
+    assert worst(call, wrong, CASES["attention"]) > 1.0
     wrong["out"][0] = np.nan
-    assert worst(call, wrong) == np.inf
+    assert worst(call, wrong, CASES["attention"]) == np.inf

@@ -246,3 +246,18 @@ def test_a_compiler_without_sanitizers_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("CC", "no-such-compiler")
     with pytest.raises(store.ToolchainError, match="no-such-compiler links no program with -fsanitize=address"):
         programs.sanitized_calls(Path("python"))
+
+
+def test_a_program_of_llvm_is_found_where_emscripten_says_its_llvm_is(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "llvm", tmp_path / "elsewhere"
+    scripts = {tmp_path / "em-config": f'echo "{root}"', root / "llvm-objdump": ":", elsewhere / "llvm-nm": ":"}
+    for path, line in scripts.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{line}\n")
+        path.chmod(0o755)
+    environment = {"EMCC": str(tmp_path / "emcc"), "PATH": str(elsewhere)}
+    assert compilers.llvm_tool("llvm-objdump", environment) == str(root / "llvm-objdump")
+    assert compilers.llvm_tool("llvm-nm", environment) == str(elsewhere / "llvm-nm")
+    assert compilers.llvm_tool("llvm-mc", environment) is None
+    (tmp_path / "em-config").unlink()
+    assert compilers.llvm_tool("llvm-objdump", environment) is None
