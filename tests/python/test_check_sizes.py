@@ -60,11 +60,11 @@ def test_the_table_lists_every_file_and_the_total(tmp_path: Path) -> None:
 
 
 def test_a_wheel_above_the_limit_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "big.whl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("data.bin", bytes(sizes.WHEEL_LIMIT + 1))
-    assert sizes.main([str(path)]) == 1
-    assert f"expected at most {sizes.WHEEL_LIMIT:,}" in capsys.readouterr().err
+    for name, limit in (("a-wasm32.whl", sizes.WHEEL_LIMIT), ("a-x86_64.whl", sizes.NATIVE_WHEEL_LIMIT)):
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr("data.bin", bytes(limit + 1))
+        assert sizes.main([str(tmp_path / name)]) == 1
+        assert f"expected at most {limit:,}" in capsys.readouterr().err
 
 
 def test_a_wheel_below_the_limit_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
