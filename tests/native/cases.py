@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ruvector_attention import engine, kernels, sparse
+from ruvector_attention import engine, kernels, products, sparse
 from ruvector_attention.scoring import Dropout, Space, Times
 from ruvector_attention.tiles import Tiles
 
@@ -199,6 +199,31 @@ def tiles() -> None:
             settings["bias"] = normal(random, n_query, n_key)
         values = normal(random, n_key, 1 + index % 19)
         both_ways(normal(random, n_query, dim), normal(random, n_key, dim), values, **settings)
+
+
+@case()
+def top_k() -> None:
+    """Whole numbers, so that every backend has the same scores to the bit, and many that are equal."""
+    for index, (n_query, n_key, dim, dim_value, option) in enumerate(shapes()):
+        random = np.random.default_rng(index)
+        query, keys = (random.integers(-3, 4, (n, dim)).astype(np.float32) for n in (n_query, n_key))
+        if "bias" in option:  # multiplied by log2 e before it is added, which parts what was equal: here nothing is
+            option["bias"] = (np.round(option["bias"]) + np.arange(n_key) / 1024).astype(np.float32)
+        k = (1, 2, 5, n_key, 17)[index % 5]
+        engine.attend(query, keys, normal(random, n_key, dim_value), scale=0.5, top_k=k, **option)
+
+
+@case()
+def rotary() -> None:
+    """Some or all pairs of channels, halves or neighbours, one table for all of a batch or one for each."""
+    for index, dim in enumerate(range(2, 131)):
+        random = np.random.default_rng(index)
+        batch, n, groups, pairs = 1 + index % 3, 1 + index % 5, 1 + index % 2, max(1, dim // (2 + index % 2))
+        turned = random.random((batch, n, pairs) if index % 4 else (n, pairs)) * 6
+        tables = (np.cos(turned).astype(np.float32), np.sin(turned).astype(np.float32))
+        angles = products.Angles(*tables, interleaved=index % 3 == 0)
+        x = normal(random, batch, n, groups * dim)
+        products.rotate_rows(x, angles, dim, inverse=index % 7 == 0)
 
 
 @case()
