@@ -38,11 +38,6 @@ export class Attention {
     this.ready.catch(() => {});
   }
 
-  /** What stands for the object in the host, once `ready`. @internal */
-  get handle(): number {
-    return this.#handle;
-  }
-
   /** The config as Python completed it, once `ready`. */
   get config(): Readonly<Record<string, unknown>> {
     return this.#config;

@@ -15,4 +15,4 @@ export {
   tensor,
 } from "./tensor.js";
 export type { Backend } from "./wasm/module.js";
-export type { KernelMemory, KernelOptions, KernelsHere, KernelsInWorker } from "./wasm/types.js";
+export type { KernelMemory, KernelOptions, KernelsHere, KernelsInWorker, LocalMemory } from "./wasm/types.js";

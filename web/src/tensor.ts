@@ -74,9 +74,6 @@ export function encode(value: unknown, name: string, how: Encoding): Wire {
     const handle = how.handleOf?.(value);
     if (handle !== undefined) return { $handle: handle };
     if ("data" in value && "shape" in value) return encodeShaped(value, name, how);
-    // An object that lives in the host, like a memory, goes back there as what stands for it.
-    if ("handle" in value && typeof value.handle === "number" && value.handle > 0)
-      return { $handle: value.handle };
     const prototype = Object.getPrototypeOf(value);
     if (prototype === Object.prototype || prototype === null) {
       return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, encode(item, key, how)]));

@@ -45,13 +45,13 @@ export async function promises(): Promise<void> {
 
   const kernels = await load({ runtime: "wasm", backend: "wasm-simd128" });
   using sdpa = kernels.createSync("scaled_dot_product", { dim: 8 });
-  const bank = kernels.memorySync(query, query);
-  const now: Tensor = sdpa.forwardSync(query, bank, { causal: true });
+  const local = kernels.memorySync(query, query);
+  const now: Tensor = sdpa.forwardSync(query, local, { causal: true });
   const later: Tensor = await sdpa.forward(query, query, query, { mask: [[true, false]] });
   const layer = new kernels.MultiHeadAttention({ dim: 8, numHeads: 2 });
   const state: Record<string, Tensor> = layer.stateDictSync();
   layer.loadStateDictSync(state);
-  bank.evictSync(bank.length - 1);
+  local.evictSync({ oldest: local.length - 1 });
   const remote = await load({ runtime: "wasm", worker: true });
   const there = await remote.memory(query, null);
   const far: Tensor = await (await remote.create("flash", { dim: 8 })).forward(query, there);

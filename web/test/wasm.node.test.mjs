@@ -6,9 +6,11 @@ import { after, before, describe, test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import * as whole from "../dist/lib/index.js";
 import * as api from "../dist/lib/wasm.js";
+import { memoryTests } from "./memory.suite.mjs";
 import { vectorFiles } from "./vectors.mjs";
-import { assert } from "./wasm_assert.mjs";
+import { assert, close } from "./wasm_assert.mjs";
 import { checks, checkVectors } from "./wasm_checks.mjs";
+import { attention, random } from "./wasm_reference.mjs";
 import { workerChecks } from "./wasm_worker_checks.mjs";
 
 // Node 20 has relaxed SIMD behind a flag, which counts from the next module on.
@@ -44,6 +46,36 @@ describe("a worker thread", () => {
   after(() => ra?.close());
   for (const [what, body] of workerChecks) test(what, () => body(ra, api));
 });
+
+describe("the package's own tests of a memory, in a worker thread", () => {
+  let ra;
+  before(async () => {
+    ra = await whole.load({ runtime: "wasm", worker: true });
+  });
+  after(() => ra?.close());
+  const [query, keys, values] = [
+    [5, 8],
+    [7, 8],
+    [7, 3],
+  ].map((shape, i) => rowsOf(random(shape, i + 1)));
+  const flat = (rows) => whole.tensor(Float32Array.from(rows.flat()), [rows.length, rows[0].length]);
+  const formula = (q, k, v, scale, allowed = () => true) => {
+    const mask = { data: q.flatMap((_, i) => k.map((_, j) => allowed(i, j))), shape: [q.length, k.length] };
+    const shaped = (rows) => ({ data: rows.flat(), shape: [rows.length, rows[0].length] });
+    return rowsOf(attention(shaped(q), shaped(k), shaped(v), { scale, mask }).output);
+  };
+  const near = (actual, expected, tolerance = 2e-6) => {
+    const data = expected.flat(Infinity);
+    close(actual, { data, shape: actual.shape }, tolerance);
+  };
+  const given = { runtime: () => ra, query, keys, values, reference: formula, close: near, flat };
+  memoryTests(given, { worker: true });
+});
+
+/** A matrix as an array of arrays. */
+function rowsOf({ data, shape: [n, width] }) {
+  return Array.from({ length: n }, (_, i) => [...data.slice(i * width, (i + 1) * width)]);
+}
 
 test("the whole package loads the same runtime, with its own errors", async () => {
   const ra = await whole.load({ runtime: "wasm" });

@@ -281,7 +281,7 @@ check("a memory answers like its arrays, through appends and evictions", (ra) =>
   same(part(k, 0, 10), part(v, 0, 10), "ten rows");
   equal([...bank.appendSync(part(k, 10, 30), part(v, 10, 30))], Array.from({ length: 20 }, (_, i) => 10 + i));
   same(part(k, 0, 30), part(v, 0, 30), "thirty rows");
-  equal(bank.evictSync(25), 25);
+  equal(bank.evictSync({ oldest: 25 }), 25);
   same(part(k, 25, 30), part(v, 25, 30), "the last five");
   bank.appendSync(part(k, 30, 40), part(v, 30, 40));
   same(part(k, 25, 40), part(v, 25, 40), "fifteen, moved to the front");
@@ -291,6 +291,99 @@ check("a memory answers like its arrays, through appends and evictions", (ra) =>
   equal([...bank.appendSync(k.data.slice(0, 8), v.data.slice(0, 3))], [40], "the id of a bare row");
   bank.free();
 }); // biome-ignore format: compact
+
+check(
+  "a memory attends by itself, gives copies of its rows, is cleared, and has room from the start",
+  (ra) => {
+    const bank = ra.memorySync(keys, values, { capacity: 1000 });
+    const { bytes } = ra.heap;
+    for (let i = 0; i < 100; i++) bank.appendSync(keys, values);
+    equal([bank.length, ra.heap.bytes], [707, bytes], "length and heap");
+    bank.evictSync({ oldest: 700 });
+    close(
+      bank.attendSync(query, { scale: 0.5, temperature: 2 }),
+      attention(query, keys, values, { scale: 0.25 }).output,
+    );
+    close(
+      bank.attendSync(query, { normalize: true, mask: [true, true, false, true, true, true, true] }),
+      attention(query, keys, values, { normalize: true, mask: { data: [1, 1, 0, 1, 1, 1, 1], shape: [7] } })
+        .output,
+      4e-6,
+    );
+    const state = bank.stateDictSync();
+    equal([...state.keys], [...keys.data]);
+    equal([...state.values], [...values.data]);
+    equal([state.ids[0], state.ids[6], state.keys.shape, state.values.shape], [700, 706, [7, 8], [7, 3]]);
+    bank.clearSync();
+    equal([bank.length, [...bank.appendSync(keys.data.slice(0, 8), values.data.slice(0, 3))]], [0, [707]]);
+    bank.free();
+  },
+);
+
+check("key lengths leave the padding of a batch unread", (ra, api) => {
+  const padded = { data: Float32Array.of(...keys.data, ...keys.data), shape: [2, 7, 8] };
+  padded.data.fill(Number.NaN, 32, 56);
+  const lengths = { keyLengths: [4, 7] };
+  const short = { data: keys.data.slice(0, 32), shape: [4, 8] };
+  const few = { data: values.data.slice(0, 12), shape: [4, 3] };
+  const both = [attention(query, short, few).output.data, attention(query, keys, values).output.data];
+  const expected = { data: Float64Array.of(...both[0], ...both[1]), shape: [2, 5, 3] };
+  for (const name of ["flash", "multi_head"]) {
+    const config = name === "flash" ? { dim: 8 } : { dim: 8, numHeads: 1, projections: false, vdim: null };
+    const made = ra.createSync(name, config);
+    if (name === "flash") close(made.forwardSync(query, padded, values, lengths), expected);
+    const weights = made.attentionWeightsSync(query, padded, lengths);
+    equal([...weights.slice(4, 7)], [0, 0, 0], "the weights of padding");
+    equal(Number.isFinite(weights[0]), true, "whether a weight is finite");
+  }
+  const flash = ra.createSync("flash", { dim: 8 });
+  const one = flash.forwardSync(query, keys, values, { keyLengths: 4 });
+  close(one, { data: both[0], shape: [5, 3] });
+  const read = { data: padded.data.map((x, i) => (i === 60 ? Infinity : x)), shape: [2, 7, 8] };
+  const refused = [
+    [[padded, { keyLengths: [4.5, 7] }], api.UnsupportedError, /^key_lengths is an array of float32; expected integers$/],
+    [[padded, { keyLengths: [4, 8] }], api.OutOfBoundsError, /^key_lengths holds 8 at index \(1,\); expected 0 to n_key = 7$/],
+    [[padded, { keyLengths: [1, 2, 3] }], api.DimensionMismatchError, /^key_lengths is \(3,\); expected \(2,\), the leading/],
+    [[padded, { keyLengths: [5, 7] }], api.NumericalInstabilityError, /^keys holds nan at index \(0, 4, 0\)/],
+    [[read, lengths], api.NumericalInstabilityError, /^keys holds inf at index \(1, 0, 4\)/],
+  ]; // biome-ignore format: a table
+  return refused.reduce(async (before, [[given, options], Expected, message]) => {
+    await before;
+    await throws(() => flash.forwardSync(query, given, values, options), Expected, message);
+  }, Promise.resolve());
+});
+
+check("masks by their rule: causal, and a window with global tokens", (ra, api) => {
+  const [q, k, v] = [random([2, 400, 4], 1), random([450, 4], 2), random([450, 5], 3)];
+  const sdpa = ra.createSync("scaled_dot_product", { dim: 4 });
+  const place = (i) => i + 50;
+  const rules = [
+    [{ type: "causal" }, (i, j) => j <= place(i)],
+    [{ type: "window", window: 9 }, (i, j) => Math.abs(place(i) - j) <= 9],
+    [{ type: "window", window: 70, causal: true }, (i, j) => j <= place(i) && place(i) - j <= 70],
+    [{ type: "window", window: 3, globalTokens: 60 }, (i, j) => Math.abs(place(i) - j) <= 3 || j < 60 || place(i) < 60],
+  ]; // biome-ignore format: a table
+  const usual = ra.engine.window;
+  for (const [mask, sees] of rules) {
+    const pairs = { data: new Uint8Array(400 * 450), shape: [400, 450] };
+    for (let i = 0; i < 400; i++) for (let j = 0; j < 450; j++) pairs.data[i * 450 + j] = sees(i, j) ? 1 : 0;
+    const what = JSON.stringify(mask);
+    const expected = once(what, () => attention(q, k, v, { mask: pairs }).output);
+    for (const window of [usual, 2000]) {
+      ra.engine.window = window;
+      try {
+        close(sdpa.forwardSync(q, k, v, { mask }), expected, 2e-6, `${what} in windows of ${window}`);
+      } finally {
+        ra.engine.window = usual;
+      }
+    }
+  }
+  return throws(
+    () => sdpa.forwardSync(q, k, v, { mask: { type: "strided" } }),
+    api.UnsupportedError,
+    /type is 'strided'/,
+  );
+});
 
 check("a memory has leading dimensions, and may bring back its keys", (ra) => {
   const [k, v, q] = [random([3, 6, 8], 1), random([3, 6, 4], 2), random([2, 3, 5, 8], 3)];

@@ -88,6 +88,7 @@ check("a bad config, mechanism, method, head or memory is refused by name", asyn
   ]) {
     await throws(() => ra.create(name, config), InvalidConfigError, message);
   }
+  await throws(() => ra.create("flash", { dim: 8, topK: 3 }), UnsupportedError, /^top_k needs load\(\{ runtime: 'pyodide' \}\)/);
   await throws(() => new ra.FlashAttention(8), UnsupportedError, /config of FlashAttention is a number/);
   const doomed = new ra.FlashAttention({ dim: -1 });
   await throws(() => doomed.forward(query, keys, values), InvalidConfigError, /^dim is -1/);
@@ -109,9 +110,12 @@ check("a bad config, mechanism, method, head or memory is refused by name", asyn
   await throws(() => bank.append([[1]], [[1]]), api.DimensionMismatchError, /^keys is \(1, 1\); expected \(1, 8\)/);
   await throws(() => bank.append(nan, random([5, 3], 1)), api.NumericalInstabilityError, /^keys holds nan/);
   equal(bank.length, 7, "the length after a refusal");
-  await throws(() => bank.evict(8), OutOfBoundsError, /expected 0 to 7/);
-  await throws(() => bank.evict([7]), OutOfBoundsError, /^id 7/);
-  await bank.evict(7);
+  await throws(() => bank.append(keys), UnsupportedError, /^values is missing/);
+  await throws(() => bank.evict(3), UnsupportedError, /^evict was given 3; expected ids or/);
+  await throws(() => bank.evict({ oldest: 8 }), OutOfBoundsError, /^oldest is 8; expected 0 to 7/);
+  await throws(() => bank.evict([7]), OutOfBoundsError, /^ids holds 7/);
+  await throws(() => ra.memory(keys, values, { capacity: 2 }), InvalidConfigError, /^capacity is 2; expected an integer of at least 7/);
+  await bank.evict({ oldest: 7 });
   const sdpa = ra.createSync("scaled_dot_product", { dim: 8 });
   await throws(() => sdpa.forward(query, bank), EmptyInputError, /no rows/);
   await bank.dispose();

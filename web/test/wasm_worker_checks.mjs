@@ -53,7 +53,7 @@ check("a memory stays in the worker, through appends and evictions", async (ra) 
   const [more, worth] = [random([4, 8], 5), random([4, 3], 6)];
   const ids = await bank.append(more, worth);
   assert(ids.join() === "7,8,9,10", `the ids are ${ids}; expected 7 to 10`);
-  assert((await bank.evict(7)) === 7 && bank.length === 4, "expected four rows to be left");
+  assert((await bank.evict({ oldest: 7 })) === 7 && bank.length === 4, "expected four rows to be left");
   close(
     await flash.forward(query, bank, { causal: true }),
     attention(query, more, worth, { causal: true }).output,

@@ -16,13 +16,16 @@ async function open(host, count, worker) {
 }
 
 export async function oursWasm(workload, arrays, host, message) {
-  if (workload.kind === "window") throw new Unavailable("the runtime has no window mask yet");
   if (workload.kind === "backward") throw new Unavailable("computes forward only");
   if (message.threads > 1) return inWorkers(workload, arrays, host, message.threads);
   const [ra] = await open(host, 1, false);
   if (workload.kind === "layer") return layer(ra, workload, arrays);
   const attention = ra.createSync("scaled_dot_product", { dim: workload.dim, causal: workload.causal });
   const [q, k, v] = ["q", "k", "v"].map((name) => ({ data: arrays[name], shape: workload.inputs[name] }));
+  if (workload.kind === "window") {
+    const mask = { type: "window", window: workload.window >> 1 };
+    return { call: () => attention.forwardSync(q, k, v, { mask }), answer: (result) => result };
+  }
   return { call: () => attention.forwardSync(q, k, v), answer: (result) => result };
 }
 

@@ -1,7 +1,12 @@
-/** Masks and biases: which query may attend to which key, and what is added to its score. */
-import { EmptyInputError, UnsupportedError } from "../errors.js";
-import { given, type Numbers, refuse, type Shape, sizeOf, written } from "./numbers.js";
+/** Masks, biases and key lengths: which query may attend to which key, and what is added to its score. */
+import { EmptyInputError, InvalidConfigError, OutOfBoundsError, UnsupportedError } from "../errors.js";
+import { mapKeys, snake } from "../naming.js";
+import { given, indexOf, type Numbers, refuse, type Shape, sizeOf, written } from "./numbers.js";
 import { broadcast, mismatch } from "./signature.js";
+import { didYouMean } from "./suggest.js";
+
+/** Of a reach; kernels.def's integers have 64 bits, whose upper halves stay 0. */
+export const UNLIMITED = 2 ** 31 - 1;
 
 /** The shape of a call's scores. heads: the mechanism has a head axis, which a mask may have too. */
 export interface ScoreShape {
@@ -16,16 +21,42 @@ export interface Addend extends Numbers {
   readonly hasHeads: boolean;
 }
 
+/** How far a query sees from its place, and how many keys from the first on all see. */
+export interface Band {
+  readonly behind: number;
+  readonly ahead: number;
+  readonly globals: number;
+}
+
+/** How many keys each item has; broadcasts to the leading dimensions. */
+export interface KeyLengths {
+  readonly data: ArrayLike<number>;
+  readonly shape: Shape;
+}
+
 export interface Addends {
   /** Bytes, other than 0 where a query may attend. */
   readonly mask?: Addend;
   readonly bias?: Addend;
+  readonly keyLengths?: KeyLengths;
 }
 
-/** A mask and a bias as they came, checked; a mask of numbers is one more bias. */
-export function addends(mask: unknown, bias: unknown, scores: ScoreShape, checkFinite: boolean): Addends {
-  const result: { mask?: Addend; bias?: Addend } = {};
-  if (mask !== undefined && mask !== null) {
+/** The options of a call that say what its scores are. */
+export interface ScoreOptions {
+  readonly mask: unknown;
+  readonly bias: unknown;
+  readonly keyLengths: unknown;
+  readonly causal: boolean;
+  readonly checkFinite: boolean;
+}
+
+/** They, checked; a mask of numbers is one more bias, a rule a band. */
+export function addends(options: ScoreOptions, scores: ScoreShape): Addends & Band {
+  const { mask, bias, keyLengths, causal, checkFinite } = options;
+  let band: Band = { behind: UNLIMITED, ahead: causal ? 0 : UNLIMITED, globals: 0 };
+  const result: { mask?: Addend; bias?: Addend; keyLengths?: KeyLengths } = {};
+  if (isRule(mask)) band = bandOf(mask, causal);
+  else if (mask !== undefined && mask !== null) {
     const array = given("mask", mask);
     if (array.dtype === "bool") result.mask = fitted("mask", array, scores);
     else if (array.dtype.startsWith("float")) result.bias = addend("mask", array, scores, checkFinite);
@@ -43,7 +74,66 @@ export function addends(mask: unknown, bias: unknown, scores: ScoreShape, checkF
     const found = addend("bias", array, scores, checkFinite);
     result.bias = result.bias ? sum(result.bias, found) : found;
   }
-  return result;
+  if (keyLengths !== undefined && keyLengths !== null) result.keyLengths = lengths(keyLengths, scores);
+  return { ...result, ...band };
+}
+
+function isRule(mask: unknown): mask is { readonly type: unknown } {
+  return typeof mask === "object" && mask !== null && "type" in mask && !("shape" in mask);
+}
+
+/** { type: "causal" } and { type: "window", window, globalTokens, causal }: masks.WindowMask and its like. */
+function bandOf(rule: { readonly type: unknown }, causal: boolean): Band {
+  const { type, ...settings } = mapKeys(rule, snake);
+  const usual: Record<string, unknown> =
+    type === "causal" ? {} : { window: undefined, global_tokens: 0, causal: false };
+  if (type !== "causal" && type !== "window") {
+    throw new UnsupportedError(
+      `a mask's type is '${type}'; expected 'causal' or 'window' here: others need load({ runtime: 'pyodide' })`,
+    );
+  }
+  for (const name of Object.keys(settings)) {
+    if (!(name in usual)) {
+      throw new InvalidConfigError(
+        `a ${type} mask has no setting '${name}'${didYouMean(name, Object.keys(usual))}`,
+      );
+    }
+  }
+  if (type === "causal") return { behind: UNLIMITED, ahead: 0, globals: 0 };
+  const { window, global_tokens: globals, causal: own } = { ...usual, ...settings };
+  for (const [name, value] of [
+    ["window", window],
+    ["global_tokens", globals],
+  ] as const) {
+    if (!Number.isInteger(value) || (value as number) < 0) {
+      throw new InvalidConfigError(`${name} is ${value}; expected an integer of at least 0`);
+    }
+  }
+  const reach = Math.min(window as number, UNLIMITED);
+  const looksAhead = !causal && own !== true;
+  if (looksAhead && reach === 0 && globals !== 0) {
+    throw new UnsupportedError("global tokens beside a window of 0 need load({ runtime: 'pyodide' })");
+  }
+  return { behind: reach, ahead: looksAhead ? reach : 0, globals: Math.min(globals as number, UNLIMITED) };
+}
+
+function lengths(value: unknown, { lead, nKey }: ScoreShape): KeyLengths {
+  const { data, shape, dtype } = given("key_lengths", value);
+  if (!dtype.includes("int"))
+    throw new UnsupportedError(`key_lengths is an array of ${dtype}; expected integers`);
+  const joined = broadcast(shape, lead);
+  if (joined?.length !== lead.length || joined.some((size, i) => size !== lead[i])) {
+    const expected = `${written(lead)}, the leading dimensions`;
+    throw mismatch(`key_lengths is ${written(shape)}; expected ${expected}`, lead, shape);
+  }
+  const bad = data.findIndex((length) => length < 0 || length > nKey);
+  if (bad >= 0) {
+    const place = written(indexOf(bad, shape));
+    throw new OutOfBoundsError(
+      `key_lengths holds ${data[bad]} at index ${place}; expected 0 to n_key = ${nKey}`,
+    );
+  }
+  return { data, shape };
 }
 
 /** One head of a mask. */

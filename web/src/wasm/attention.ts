@@ -10,7 +10,7 @@ import {
 } from "../errors.js";
 import { camel, mapKeys, snake } from "../naming.js";
 import { type Tensor, tensor } from "../tensor.js";
-import { type Addends, addends } from "./addends.js";
+import { addends, type KeyLengths, type ScoreOptions } from "./addends.js";
 import type { Engine, Scoring } from "./engine.js";
 import { Memory } from "./memory.js";
 import { isResident, refuse, type Shape, sizeOf } from "./numbers.js";
@@ -26,16 +26,15 @@ export interface Home {
   /** Calls `release` when the owner is disposed or was forgotten; it must not refer to the owner. */
   own(owner: object, release: () => void): void;
   disown(owner: object): void;
+  create(name: string, config: object): KernelAttention;
 }
 
-export interface CallOptions {
-  mask: unknown;
-  bias: unknown;
-  causal: boolean | null | undefined;
-  checkFinite: boolean;
-}
-
-const OPTIONS = ["mask", "bias", "causal", "training", "checkFinite", "transfer"];
+const OPTIONS = ["mask", "bias", "keyLengths", "causal", "training", "checkFinite", "transfer"];
+/** Settings that this runtime heeds, and those that forward has no use for; others must be as they usually are. */
+const SETTINGS = [
+  "dim", "num_heads", "num_kv_heads", "projections", "bias", "kdim", "vdim", "block_size", "seed", "dropout",
+  "max_sequence_length", "scale", "temperature", "normalize", "causal",
+]; // biome-ignore format: one list
 
 /** An attention mechanism. Every method exists twice: forwardSync gives the result, forward a promise of it. */
 export abstract class KernelAttention {
@@ -54,6 +53,12 @@ export abstract class KernelAttention {
     try {
       home.check();
       settings = settle(mechanism, config);
+      for (const { name, default: usual } of mechanism.config) {
+        if (SETTINGS.includes(name) || settings[name] === usual) continue;
+        throw new UnsupportedError(
+          `${name} needs load({ runtime: 'pyodide' }); this runtime leaves it at ${shown(usual)}`,
+        );
+      }
       this.checkSettings(settings);
     } catch (error) {
       this.#failure = error as Error;
@@ -107,12 +112,13 @@ export abstract class KernelAttention {
     if (isObject && !isShaped && !("$array" in item)) {
       const given = mapKeys(item, snake);
       const arrays = inputs.map(({ name, optional }) => {
-        if (!optional && !(name in given))
+        const isHeld = name === "values" && given.keys instanceof Memory;
+        if (!optional && !isHeld && !(name in given)) {
           throw new UnsupportedError(`${name} is missing; expected ${wanted}`);
-        const value = given[name];
-        delete given[name];
-        return value;
+        }
+        return given[name];
       });
+      for (const { name } of inputs) delete given[name];
       while (arrays.length > 0 && arrays.at(-1) === undefined) arrays.pop();
       return this.forwardSync(...arrays, { ...options, ...mapKeys(given, camel) });
     }
@@ -154,6 +160,15 @@ export abstract class KernelAttention {
     const unknown = Object.keys(state);
     if (unknown.length > 0) this.refuseState([], unknown);
     return null;
+  }
+
+  /** What a Memory's rows are for this object is made now, where it is not as they are. @internal */
+  keep(_memory: Memory): void {
+    this.open();
+    if (this.mechanism.inputs.length > 1) return;
+    throw new UnsupportedError(
+      `${this.mechanism.class} cannot read a memory; expected a mechanism over keys and values`,
+    );
   }
 
   /** Calls a method by its Python or JavaScript name. */
@@ -199,7 +214,7 @@ export abstract class KernelAttention {
   }
 
   /** The inputs of a call by name, a Memory as keys and values, and its options. */
-  protected read(args: readonly unknown[], names: readonly string[]): [[string, unknown][], CallOptions] {
+  protected read(args: readonly unknown[], names: readonly string[]): [[string, unknown][], ScoreOptions] {
     const positional = [...args];
     let options: Record<string, unknown> = {};
     const last = positional.at(-1);
@@ -232,9 +247,9 @@ export abstract class KernelAttention {
         if (names.includes("values")) inputs.push(["values", value.values]);
       }
     });
-    const { mask, bias, causal, checkFinite = true } = options;
-    const flag = causal as boolean | null | undefined;
-    return [inputs, { mask, bias, causal: flag, checkFinite: Boolean(checkFinite) }];
+    const { mask, bias, keyLengths, checkFinite = true } = options;
+    const causal = Boolean(options.causal ?? this.settings.causal);
+    return [inputs, { mask, bias, keyLengths, causal, checkFinite: Boolean(checkFinite) }];
   }
 
   protected require(inputs: readonly (readonly [string, unknown])[], names: readonly string[]): void {
@@ -251,15 +266,13 @@ export abstract class KernelAttention {
   }
 
   /** How the engine makes the scores of a call. */
-  protected scoring(binding: Binding, options: CallOptions, channels: number, heads?: number): Scoring {
+  protected scoring(binding: Binding, options: ScoreOptions, channels: number, heads?: number): Scoring {
     const { settings } = this;
     const { n_query: nQuery, n_key: nKey } = binding.sizes as { n_query: number; n_key: number };
     const shape = { lead: binding.lead, nQuery, nKey, ...(heads === undefined ? {} : { heads }) };
-    const given: Addends = addends(options.mask, options.bias, shape, options.checkFinite);
     return {
-      ...given,
+      ...addends(options, shape),
       scale: this.scale(channels),
-      causal: Boolean(options.causal ?? settings.causal),
       normalize: settings.normalize as boolean,
       checkFinite: options.checkFinite,
       heads: 1,
@@ -279,15 +292,26 @@ export abstract class KernelAttention {
     return tensor(data, binding.isVector ? [...shape.slice(0, -2), ...shape.slice(-1)] : shape);
   }
 
-  /** Names the input that brought a number which is not finite. */
-  protected blame(binding: Binding): never {
-    binding.arrays.forEach((array, i) => {
-      const name = binding.names[i] as string;
-      const shape = binding.shapes[i] as Shape;
-      if (!isResident(array)) refuse(name, { data: array.data, shape }, Number.isFinite, "finite numbers");
+  /** Names the input that brought a number which is not finite; keys that are not read do not count. */
+  protected blame(binding: Binding, keyLengths?: KeyLengths): never {
+    const { arrays, names, shapes } = binding;
+    arrays.forEach((array, i) => {
+      if (isResident(array)) return;
+      const shape = shapes[i] as Shape;
+      const [n, width] = array.shape.slice(-2) as [number, number];
+      const items = array.data.length / (n * width);
+      const isRead = (at: number): boolean => {
+        if (!keyLengths || names[i] === "query") return true;
+        const { data } = keyLengths;
+        const own =
+          data.length === items ? data[Math.floor(at / (n * width))] : Math.max(...Array.from(data));
+        return Math.floor(at / width) % n < (own as number);
+      };
+      const passes = (x: number, at: number): boolean => Number.isFinite(x) || !isRead(at);
+      refuse(names[i] as string, { data: array.data, shape }, passes, "finite numbers");
     });
     throw new NumericalInstabilityError(
-      `the result overflows float32 although ${binding.names.join(", ")} are finite; expected inputs of smaller magnitude`,
+      `the result overflows float32 although ${names.join(", ")} are finite; expected inputs of smaller magnitude`,
     );
   }
 

@@ -1,5 +1,6 @@
 /** The call that most programs make again and again: matrices of float32 without a mask, in as few steps as it has. */
-import { type Engine, QUERY_BLOCK, UNLIMITED } from "./engine.js";
+import { UNLIMITED } from "./addends.js";
+import { type Engine, QUERY_BLOCK } from "./engine.js";
 import { isResident, type Resident, type Shape } from "./numbers.js";
 
 /** A float32 matrix. */
@@ -43,7 +44,8 @@ export function attendPlain(
     return undefined;
   const copied = (isPlain(keys) ? nKey * dim : 0) + (isPlain(values) ? nKey * dimValue : 0);
   if (4 * copied > engine.window || 4 * nQuery * (dim + dimValue) > engine.window) return undefined;
-  const { areas, kernels } = engine;
+  const { kernels } = engine;
+  const { areas } = engine.staging;
   const queryAt = areas.query.take(4 * nQuery * dim);
   const keysAt = isPlain(keys) ? areas.keys.take(4 * nKey * dim) : keys.pointer;
   const valuesAt = isPlain(values) ? areas.values.take(4 * nKey * dimValue) : values.pointer;
@@ -53,7 +55,7 @@ export function attendPlain(
   f32.set(query.data, queryAt >>> 2);
   if (isPlain(keys)) f32.set(keys.data, keysAt >>> 2);
   if (isPlain(values)) f32.set(values.data, valuesAt >>> 2);
-  const call = engine.attention;
+  const call = engine.everyday;
   const { slots } = call;
   words[slots.batch] = words[slots.heads] = words[slots.kv_heads] = 1;
   words[slots.n_query] = nQuery;
@@ -64,14 +66,10 @@ export function attendPlain(
   words[slots.stop] = Math.ceil(nQuery / QUERY_BLOCK);
   words[slots.dim_value] = words[slots.value_row] = words[slots.out_row] = dimValue;
   kernels.f64[slots.scale >>> 1] = scale;
-  // With one item and one head their strides are multiplied by 0, whatever an earlier call left there.
   kernels.buffer(slots.query, queryAt, nQuery * dim);
   kernels.buffer(slots.keys, keysAt, nKey * dim);
   kernels.buffer(slots.values, valuesAt, nKey * dimValue);
   kernels.buffer(slots.out, out, size);
-  kernels.buffer(slots.mask, 0, 0);
-  kernels.buffer(slots.bias, 0, 0);
-  kernels.buffer(slots.lse, 0, 0);
   if (kernels.run(call) !== 0) return undefined;
   return kernels.f32.slice(out >>> 2, (out >>> 2) + size);
 }

@@ -2,14 +2,15 @@
 import type { Rules } from "../description.js";
 import { InvalidConfigError, OutOfBoundsError, UnsupportedError } from "../errors.js";
 import type { Tensor } from "../tensor.js";
-import { ofHead } from "./addends.js";
-import { type CallOptions, type Home, KernelAttention, newOutput } from "./attention.js";
-import { type Operand, type Scoring, unitRows } from "./engine.js";
+import { ofHead, type ScoreOptions } from "./addends.js";
+import { type Home, KernelAttention, newOutput } from "./attention.js";
+import type { Scoring } from "./engine.js";
 import { Memory } from "./memory.js";
 import type { Resident, Source } from "./numbers.js";
 import { Parameters } from "./parameters.js";
 import { type Settings, shown } from "./settings.js";
 import type { Binding } from "./signature.js";
+import type { Operand } from "./staging.js";
 
 const INPUTS = ["query", "keys", "values"];
 
@@ -92,7 +93,7 @@ export class Headed extends KernelAttention {
       const output = this.#parameters?.of("output");
       const attended = output ? hold(shape) : out;
       if (!this.engine.attend(query, keys, values as Operand, binding.lead, scoring, attended))
-        this.blame(binding);
+        this.blame(binding, scoring.keyLengths);
       if (output) this.engine.project(attended as Resident, output.weight, dim, output.bias, dim, out);
     });
     return this.restore(out, binding, shape);
@@ -105,7 +106,8 @@ export class Headed extends KernelAttention {
     const shape = [...binding.lead, this.#sizes.heads, nQuery, nKey];
     const out = newOutput(shape);
     this.#withOperands(binding, args, scoring, (query, keys) => {
-      if (!this.engine.weigh(query, keys, binding.lead, scoring, out)) this.blame(binding);
+      if (!this.engine.weigh(query, keys, binding.lead, scoring, out))
+        this.blame(binding, scoring.keyLengths);
     });
     return this.restore(out, binding, shape);
   }
@@ -140,7 +142,7 @@ export class Headed extends KernelAttention {
       scoring,
       (query, keys, values) => {
         if (!this.engine.attend(query, keys, values as Operand, binding.lead, scoring, out))
-          this.blame(binding);
+          this.blame(binding, scoring.keyLengths);
       },
       channels,
     );
@@ -161,13 +163,23 @@ export class Headed extends KernelAttention {
     return null;
   }
 
-  #scoring(binding: Binding, options: CallOptions): Scoring {
+  override keep(memory: Memory): void {
+    super.keep(memory);
+    memory.check();
+    this.signature.bind([
+      ["keys", memory.keys],
+      ["values", memory.values],
+    ]);
+    this.#ofMemory(memory, this.settings.normalize as boolean);
+  }
+
+  #scoring(binding: Binding, options: ScoreOptions): Scoring {
     const { heads, kvHeads, width } = this.#sizes;
     return { ...this.scoring(binding, options, width, heads), heads, kvHeads };
   }
 
   /** The inputs in the places of query, keys and values: a sequence in all three, keys as values where those may lack. */
-  #bind(args: readonly unknown[], wanted: readonly string[]): [Binding, CallOptions] {
+  #bind(args: readonly unknown[], wanted: readonly string[]): [Binding, ScoreOptions] {
     this.open();
     const { inputs } = this.mechanism;
     if (inputs.length === 1) {
@@ -223,7 +235,7 @@ export class Headed extends KernelAttention {
     const { width } = this.#sizes;
     const held: number[] = [];
     const hold = (shape: readonly number[]): Resident => {
-      const array = this.engine.hold(shape);
+      const array = this.engine.staging.hold(shape);
       held.push(array.pointer);
       return array;
     };
@@ -266,11 +278,11 @@ export class Headed extends KernelAttention {
     if (!parameters)
       return normalize ? [memory.unitKeys(width), memory.values] : [memory.keys, memory.values];
     return memory.derive(`heads ${this.#id} ${parameters.version} ${normalize}`, () => {
-      const hold = (shape: readonly number[]): Resident => this.engine.hold(shape);
+      const hold = (shape: readonly number[]): Resident => this.engine.staging.hold(shape);
       const keys = this.#mapped("keys", memory.keys, hold);
       const values = this.#mapped("values", memory.values, hold);
       if (!normalize) return [keys, values];
-      const unit = unitRows(this.engine, keys, width);
+      const unit = this.engine.staging.unitRows(keys, width);
       this.engine.kernels.free(keys.pointer);
       return [unit, values];
     });

@@ -3,9 +3,9 @@ import { LoadError, OutOfBoundsError, toWire, UnsupportedError } from "../errors
 import { camel, mapKeys } from "../naming.js";
 import type { Answer, Host, Progress, TypedArray, Verb, Verbs, Wire } from "../protocol.js";
 import { isWireArray } from "../protocol.js";
-import type { KernelAttention } from "./attention.js";
+import { KernelAttention } from "./attention.js";
 import { DESCRIPTION } from "./description.gen.js";
-import { Memory } from "./memory.js";
+import type { Memory } from "./memory.js";
 import { instantiate } from "./module.js";
 import { KernelRuntime } from "./runtime.js";
 
@@ -42,9 +42,11 @@ export class KernelHost implements Host {
 
   private create(runtime: KernelRuntime, { name, config }: Verbs["create"]): Wire {
     const settings = (config ?? {}) as Record<string, Wire>;
-    if (name === "memory") {
-      const memory = runtime.memorySync(settings.keys, settings.values);
-      return { handle: this.#keep(memory), class: "Memory", config: sizesOf(memory) };
+    if (name === "ruvector_attention:Memory") {
+      const { keys, values, ...options } = settings;
+      const memory = runtime.memorySync(keys, values, options);
+      const { length: rows, dim, dimValue } = memory;
+      return { handle: this.#keep(memory), class: "Memory", config: { rows, dim, dim_value: dimValue } };
     }
     const attention = runtime.createSync(name, settings);
     attention.resetSync(); // raises what was wrong with the config
@@ -61,8 +63,10 @@ export class KernelHost implements Host {
       const isState = method === "load_state_dict";
       positional.push(isState ? kwargs : mapKeys(this.#received(kwargs) as object, camel));
     }
-    if (found instanceof Memory) return memoryCall(found, method, positional);
-    return sent(found.callSync(method, ...positional));
+    if (found instanceof KernelAttention) return sent(found.callSync(method, ...positional));
+    const body = (found as unknown as Record<string, unknown>)[`${camel(method)}Sync`];
+    if (typeof body !== "function") throw new UnsupportedError(`Memory has no method '${method}'`);
+    return sent(body.apply(found, positional));
   }
 
   private release(_: KernelRuntime, { handle }: Verbs["release"]): Wire {
@@ -88,25 +92,6 @@ export class KernelHost implements Host {
       return found;
     }
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, this.#received(item)]));
-  }
-}
-
-const sizesOf = ({ length, dim, dimValue }: Memory): { [key: string]: Wire } => ({
-  length,
-  dim,
-  dim_value: dimValue,
-});
-
-function memoryCall(memory: Memory, method: string, args: readonly unknown[]): Wire {
-  switch (method) {
-    case "append":
-      return sent(memory.appendSync(args[0], args[1]));
-    case "evict": {
-      const which = args[0];
-      return memory.evictSync(isWireArray(which) ? (which.$array as ArrayLike<number>) : (which as number));
-    }
-    default:
-      throw new UnsupportedError(`Memory has no method '${method}'`);
   }
 }
 

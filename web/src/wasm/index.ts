@@ -4,4 +4,4 @@ export type { Progress, TypedArray } from "../protocol.js";
 export { type ArrayInput, type MaskInput, type Nested, type Tensor, tensor } from "../tensor.js";
 export { load } from "./load.js";
 export { type Backend, supportedBackends } from "./module.js";
-export type { KernelMemory, KernelOptions, KernelsHere, KernelsInWorker } from "./types.js";
+export type { KernelMemory, KernelOptions, KernelsHere, KernelsInWorker, LocalMemory } from "./types.js";

@@ -1,8 +1,23 @@
 /** Keys and values that stay in the kernels' memory: query after query pays for the query alone. */
-import { EmptyInputError, OutOfBoundsError, RuntimeLostError, UnsupportedError } from "../errors.js";
+import {
+  EmptyInputError,
+  InvalidConfigError,
+  OutOfBoundsError,
+  RuntimeLostError,
+  UnsupportedError,
+} from "../errors.js";
+import { type Tensor, tensor } from "../tensor.js";
 import type { Home } from "./attention.js";
-import { unitRows } from "./engine.js";
-import { type Numbers, numbers, type Resident, refuse, type Shape, sizeOf, written } from "./numbers.js";
+import {
+  given,
+  type Numbers,
+  numbers,
+  type Resident,
+  refuse,
+  type Shape,
+  sizeOf,
+  written,
+} from "./numbers.js";
 import { shown } from "./settings.js";
 import { mismatch } from "./signature.js";
 
@@ -33,33 +48,32 @@ export class Memory {
   #disposed = false;
 
   /** keys (..., n, dim), values (..., n, dimValue); without values the keys are brought back. */
-  constructor(home: Home, keys: unknown, values?: unknown) {
+  constructor(home: Home, keys: unknown, values?: unknown, { capacity }: { capacity?: unknown } = {}) {
     home.check();
     this.#home = home;
     const arrays = [numbers("keys", keys)];
     if (values !== undefined && values !== null) arrays.push(numbers("values", values));
-    const [first, second = first] = arrays as [Numbers, Numbers?];
-    if (first.shape.length < 2) {
-      throw mismatch(
-        `keys is ${written(first.shape)}, ${first.shape.length}-dimensional; expected (..., n_key, dim)`,
-        2,
-        first.shape.length,
-      );
+    const { shape } = arrays[0] as Numbers;
+    if (shape.length < 2) {
+      throw mismatch(`keys is ${written(shape)}; expected (..., n_key, dim)`, 2, shape.length);
     }
-    this.#lead = first.shape.slice(0, -2);
+    this.#lead = shape.slice(0, -2);
     this.#items = sizeOf(this.#lead);
     const names = ["keys", "values"] as const;
-    this.#parts = arrays.map(({ shape }, i) => ({
+    this.#parts = arrays.map((array, i) => ({
       name: names[i] as Part["name"],
-      width: shape.at(-1) as number,
+      width: array.shape.at(-1) as number,
     }));
     const rows = this.#rowsOf(arrays);
-    if (second.data.length === 0)
-      throw new EmptyInputError(`values is ${written(second.shape)}, without elements`);
+    if (capacity !== undefined && !(Number.isSafeInteger(capacity) && (capacity as number) >= rows)) {
+      throw new InvalidConfigError(
+        `capacity is ${shown(capacity)}; expected an integer of at least ${rows}, the rows`,
+      );
+    }
     const store = this.#store;
     home.own(this, () => release(home, store));
     try {
-      this.#reserve(rows);
+      this.#reserve(Math.max(rows, (capacity as number | undefined) ?? 0));
       this.#write(arrays, rows);
     } catch (error) {
       this.free();
@@ -100,14 +114,22 @@ export class Memory {
     return this.#resident(this.#parts.at(-1) as Part);
   }
 
-  /** Adds rows behind the others; their ids. Nothing changes where one is refused. */
-  appendSync(keys: unknown, values?: unknown): Int32Array {
+  /**
+   * Adds rows behind the others; their ids, which rise by one a row and are never given again. Nothing changes where
+   * one is refused.
+   */
+  appendSync(keys: unknown, values?: unknown): Tensor<Int32Array> {
     this.#open();
-    const given = this.#parts.length === 2 ? [keys, values] : [keys];
-    if (this.#parts.length === 1 && values !== undefined && values !== null) {
-      throw new UnsupportedError("values came; expected keys alone, for this memory was made without values");
+    const hasValues = values !== undefined && values !== null;
+    if (this.#parts.length === 2 && !hasValues) {
+      throw new UnsupportedError(
+        "values is missing; expected a row for each key, for this memory has values",
+      );
     }
-    const arrays = given.map((value, i) => {
+    if (this.#parts.length === 1 && hasValues) {
+      throw new UnsupportedError("values came; expected none, for in this memory the keys are the values");
+    }
+    const arrays = (hasValues ? [keys, values] : [keys]).map((value, i) => {
       const array = numbers((this.#parts[i] as Part).name, value);
       return array.shape.length === 1 && this.isMatrix ? { ...array, shape: [1, ...array.shape] } : array;
     });
@@ -116,24 +138,32 @@ export class Memory {
     return this.#write(arrays, rows);
   }
 
-  /** Removes the `which` oldest rows, or those of these ids; how many they were. */
-  evictSync(which: number | ArrayLike<number>): number {
+  /** Drops the rows with these ids, or so many of the oldest; how many went. The others keep their order and ids. */
+  evictSync(which: unknown): number {
     this.#open();
-    if (typeof which === "number") {
-      if (!Number.isInteger(which) || which < 0 || which > this.length) {
-        throw new OutOfBoundsError(`evict(${which}): expected 0 to ${this.length} rows, or ids`);
+    if (typeof which !== "object" || which === null) {
+      throw new UnsupportedError(`evict was given ${shown(which)}; expected ids or { oldest: count }`);
+    }
+    if ("oldest" in which) {
+      const oldest = which.oldest as number;
+      if (!Number.isInteger(oldest))
+        throw new UnsupportedError(`oldest is ${shown(oldest)}; expected an integer`);
+      if (oldest < 0 || oldest > this.length) {
+        throw new OutOfBoundsError(
+          `oldest is ${oldest}; expected 0 to ${this.length}, the rows that there are`,
+        );
       }
       this.#changed();
-      this.#first += which;
-      this.#ids.splice(0, which);
-      return which;
+      this.#first += oldest;
+      this.#ids.splice(0, oldest);
+      return oldest;
     }
-    if (typeof which !== "object" || which === null) {
-      throw new UnsupportedError(`evict got ${shown(which)}; expected a number of rows or ids`);
-    }
-    const gone = new Set(Array.from(which));
+    const gone = new Set(Array.from(given("ids", which).data));
     const known = new Set(this.#ids);
-    for (const id of gone) if (!known.has(id)) throw new OutOfBoundsError(`id ${id} is not in the memory`);
+    for (const id of gone) {
+      if (!known.has(id))
+        throw new OutOfBoundsError(`ids holds ${id}; expected those of rows that there are`);
+    }
     this.#changed();
     let kept = 0;
     this.#ids.forEach((id, row) => {
@@ -145,12 +175,83 @@ export class Memory {
     return gone.size;
   }
 
-  async append(keys: unknown, values?: unknown): Promise<Int32Array> {
+  /** Drops all rows. */
+  clearSync(): null {
+    this.evictSync({ oldest: this.length });
+    return null;
+  }
+
+  /** Scaled dot-product attention of the query to these rows. */
+  attendSync(query: unknown, options: object = {}): Tensor {
+    this.#open();
+    const { scale = null, temperature = 1, normalize = false, ...rest } = options as Record<string, unknown>;
+    const settings = {
+      dim: this.dim,
+      scale,
+      temperature,
+      normalize,
+      maxSequenceLength: Number.MAX_SAFE_INTEGER,
+    };
+    const attention = this.#home.create("scaled_dot_product", settings);
+    try {
+      return attention.forwardSync(query, this, rest);
+    } finally {
+      attention.free();
+    }
+  }
+
+  /** Keeps the rows as a mechanism maps them into its heads; its first call does so by itself. */
+  projectSync(attention: unknown): null {
+    this.#open();
+    const { keep } = Object(attention) as { keep?: (memory: Memory) => void };
+    if (typeof keep !== "function") {
+      throw new UnsupportedError(
+        `project was given ${shown(attention)}; expected a mechanism over keys and values`,
+      );
+    }
+    keep.call(attention, this);
+    return null;
+  }
+
+  /** Copies of keys, values and ids. */
+  stateDictSync(): Record<string, Tensor | Tensor<Int32Array>> {
+    this.#open();
+    const state: Record<string, Tensor | Tensor<Int32Array>> = {};
+    for (const part of this.#parts) {
+      const { pointer, shape, step } = this.#resident(part);
+      const size = this.length * part.width;
+      const data = new Float32Array(this.#items * size);
+      for (let item = 0; item < this.#items; item++) {
+        const start = (pointer >>> 2) + item * step;
+        data.set(this.#home.engine.kernels.f32.subarray(start, start + size), item * size);
+      }
+      state[part.name] = tensor(data, shape);
+    }
+    return { ...state, ids: tensor(this.ids, [this.length]) };
+  }
+
+  async append(keys: unknown, values?: unknown): Promise<Tensor<Int32Array>> {
     return this.appendSync(keys, values);
   }
 
-  async evict(which: number | ArrayLike<number>): Promise<number> {
+  async evict(which: unknown): Promise<number> {
     return this.evictSync(which);
+  }
+
+  async clear(): Promise<void> {
+    this.clearSync();
+  }
+
+  async attend(query: unknown, options?: object): Promise<Tensor> {
+    return this.attendSync(query, options);
+  }
+
+  async project(attention: unknown): Promise<void> {
+    this.projectSync(attention);
+  }
+
+  async stateDict(): Promise<Record<string, Tensor | Tensor<Int32Array>>> {
+    return this.stateDictSync();
   }
 
   async dispose(): Promise<void> {
@@ -178,7 +279,7 @@ export class Memory {
 
   /** The keys, every group of `width` channels of length 1; made once. @internal */
   unitKeys(width: number): Resident {
-    const [unit] = this.derive(`unit ${width}`, () => [unitRows(this.#home.engine, this.keys, width)]);
+    const [unit] = this.derive(`unit ${width}`, () => [this.#home.engine.staging.unitRows(this.keys, width)]);
     return unit as Resident;
   }
 
@@ -195,7 +296,7 @@ export class Memory {
 
   #open(): void {
     this.#home.check();
-    if (this.#disposed) throw new RuntimeLostError("the memory was disposed; create another");
+    if (this.#disposed) throw new RuntimeLostError("Memory was disposed; create another");
   }
 
   #resident({ name, width }: Part): Resident {
@@ -208,7 +309,7 @@ export class Memory {
     const rows = (arrays[0] as Numbers).shape.at(-2) as number;
     arrays.forEach(({ shape }, i) => {
       const { name, width } = this.#parts[i] as Part;
-      const expected = [...this.#lead, i === 0 ? rows : rows, width];
+      const expected = [...this.#lead, rows, width];
       if (sizeOf(shape) === 0) throw new EmptyInputError(`${name} is ${written(shape)}, without elements`);
       if (shape.length !== expected.length || shape.some((size, axis) => size !== expected[axis])) {
         throw mismatch(`${name} is ${written(shape)}; expected ${written(expected)}`, expected, shape);
@@ -245,7 +346,7 @@ export class Memory {
   }
 
   /** Copies rows behind those that are there; they count once all of them are known to be finite. */
-  #write(arrays: readonly Numbers[], rows: number): Int32Array {
+  #write(arrays: readonly Numbers[], rows: number): Tensor<Int32Array> {
     const { engine } = this.#home;
     arrays.forEach((array, i) => {
       const { name, width } = this.#parts[i] as Part;
@@ -254,14 +355,14 @@ export class Memory {
       for (let item = 0; item < this.#items; item++) {
         const at = pointer + 4 * (item * step + this.length * width);
         engine.kernels.f32.set(array.data.subarray(item * size, (item + 1) * size), at >>> 2);
-        if (!engine.allFinite(at, size)) refuse(name, array, Number.isFinite, "finite numbers");
+        if (!engine.staging.allFinite(at, size)) refuse(name, array, Number.isFinite, "finite numbers");
       }
     });
     this.#changed();
     const ids = Int32Array.from({ length: rows }, (_, i) => this.#nextId + i);
     this.#nextId += rows;
     for (const id of ids) this.#ids.push(id);
-    return ids;
+    return tensor(ids, [rows]);
   }
 
   #move(from: number, to: number): void {

@@ -52,7 +52,9 @@ export function given(name: string, value: unknown): Given {
     const data = isBig($array) ? Float64Array.from($array, Number) : $array;
     return { data, shape, dtype };
   }
-  if (typeof wire === "number") return { data: Float64Array.of(wire), shape: [], dtype: "float64" };
+  if (typeof wire === "number") {
+    return { data: Float64Array.of(wire), shape: [], dtype: Number.isInteger(wire) ? "int64" : "float64" };
+  }
   if (Array.isArray(wire)) {
     if (onlyNumbers(wire))
       throw new DimensionMismatchError(`${name} is a ragged list; expected rows of equal length`);
@@ -93,12 +95,12 @@ function onlyNumbers(list: readonly unknown[]): boolean {
 export function refuse(
   name: string,
   { data, shape }: Numbers,
-  passes: (x: number) => boolean,
+  passes: (x: number, i: number) => boolean,
   expected: string,
 ): void {
   for (let i = 0; i < data.length; i++) {
     const x = Math.fround(data[i] as number);
-    if (passes(x)) continue;
+    if (passes(x, i)) continue;
     const word = Number.isNaN(x) ? "nan" : String(x).replace("Infinity", "inf");
     throw new NumericalInstabilityError(
       `${name} holds ${word} at index ${written(indexOf(i, shape))}; expected ${expected}`,
@@ -106,7 +108,7 @@ export function refuse(
   }
 }
 
-function indexOf(flat: number, shape: Shape): number[] {
+export function indexOf(flat: number, shape: Shape): number[] {
   let rest = flat;
   return shape.map((_, axis) => {
     const size = sizeOf(shape.slice(axis + 1));

@@ -36,6 +36,7 @@ export const RULES: readonly Rules[] = [
       { name: "temperature", type: "float", required: false, default: 1.0, above: 0 },
       { name: "normalize", type: "bool", required: false, default: false },
       { name: "causal", type: "bool", required: false, default: false },
+      { name: "top_k", type: "int | None", required: false, default: null, at_least: 1 },
       { name: "dropout", type: "float", required: false, default: 0.0, at_least: 0, below: 1 },
     ],
     inputs: [
@@ -68,6 +69,7 @@ export const RULES: readonly Rules[] = [
       { name: "temperature", type: "float", required: false, default: 1.0, above: 0 },
       { name: "normalize", type: "bool", required: false, default: false },
       { name: "causal", type: "bool", required: false, default: false },
+      { name: "top_k", type: "int | None", required: false, default: null, at_least: 1 },
       { name: "dropout", type: "float", required: false, default: 0.0, at_least: 0, below: 1 },
     ],
     inputs: [
@@ -107,6 +109,7 @@ export const RULES: readonly Rules[] = [
       { name: "temperature", type: "float", required: false, default: 1.0, above: 0 },
       { name: "normalize", type: "bool", required: false, default: false },
       { name: "causal", type: "bool", required: false, default: false },
+      { name: "top_k", type: "int | None", required: false, default: null, at_least: 1 },
       { name: "dropout", type: "float", required: false, default: 0.0, at_least: 0, below: 1 },
     ],
     inputs: [
@@ -138,6 +141,7 @@ export const RULES: readonly Rules[] = [
       { name: "temperature", type: "float", required: false, default: 1.0, above: 0 },
       { name: "normalize", type: "bool", required: false, default: false },
       { name: "causal", type: "bool", required: false, default: false },
+      { name: "top_k", type: "int | None", required: false, default: null, at_least: 1 },
       { name: "dropout", type: "float", required: false, default: 0.0, at_least: 0, below: 1 },
     ],
     inputs: [
@@ -175,6 +179,7 @@ export const RULES: readonly Rules[] = [
       { name: "temperature", type: "float", required: false, default: 1.0, above: 0 },
       { name: "normalize", type: "bool", required: false, default: false },
       { name: "causal", type: "bool", required: false, default: false },
+      { name: "top_k", type: "int | None", required: false, default: null, at_least: 1 },
       { name: "dropout", type: "float", required: false, default: 0.0, at_least: 0, below: 1 },
     ],
     inputs: [{ name: "query", axes: ["...", "n_key", "dim"], optional: false }],

@@ -92,12 +92,12 @@ export class KernelRuntime {
   }
 
   /** Keys and values that stay in the kernels' memory; pass the result in their place. */
-  async memory(keys: unknown, values?: unknown): Promise<Memory> {
-    return this.memorySync(keys, values);
+  async memory(keys: unknown, values?: unknown, options?: { capacity?: unknown }): Promise<Memory> {
+    return this.memorySync(keys, values, options);
   }
 
-  memorySync(keys: unknown, values?: unknown): Memory {
-    return new Memory(this.#home(), keys, values);
+  memorySync(keys: unknown, values?: unknown, options?: { capacity?: unknown }): Memory {
+    return new Memory(this.#home(), keys, values, options);
   }
 
   /** Ends the runtime: everything that it made stops working. */
@@ -127,6 +127,7 @@ export class KernelRuntime {
         runtime.#forgotten.register(owner, record, owner);
         runtime.#alive++;
       },
+      create: (name: string, config: object) => runtime.createSync(name, config),
       disown(owner: object): void {
         const record = runtime.#owned.get(owner);
         if (!record) return;

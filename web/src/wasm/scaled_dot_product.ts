@@ -1,11 +1,12 @@
 /** ScaledDotProductAttention and FlashAttention: the engine's call itself. */
 import { type Tensor, tensor } from "../tensor.js";
 import { KernelAttention, newOutput } from "./attention.js";
-import type { Operand } from "./engine.js";
+
 import { attendPlain, plainMatrix } from "./everyday.js";
 import { Memory } from "./memory.js";
 import type { Settings } from "./settings.js";
 import type { Binding } from "./signature.js";
+import type { Operand } from "./staging.js";
 
 const INPUTS = ["query", "keys", "values"];
 
@@ -25,7 +26,8 @@ export class ScaledDotProduct extends KernelAttention {
     const scoring = this.scoring(binding, options, query.width);
     const shape = [...binding.lead, binding.sizes.n_query as number, values.width];
     const out = newOutput(shape);
-    if (!this.engine.attend(query, keys, values, binding.lead, scoring, out)) this.blame(binding);
+    if (!this.engine.attend(query, keys, values, binding.lead, scoring, out))
+      this.blame(binding, scoring.keyLengths);
     return this.restore(out, binding, shape);
   }
 
@@ -39,7 +41,7 @@ export class ScaledDotProduct extends KernelAttention {
     const { n_query: nQuery, n_key: nKey } = binding.sizes as { n_query: number; n_key: number };
     const shape = [...binding.lead, nQuery, nKey];
     const out = newOutput(shape);
-    if (!this.engine.weigh(query, keys, binding.lead, scoring, out)) this.blame(binding);
+    if (!this.engine.weigh(query, keys, binding.lead, scoring, out)) this.blame(binding, scoring.keyLengths);
     return this.restore(out, binding, shape);
   }
 

@@ -1,11 +1,10 @@
-/** The types of the kernels' runtime: those of the generated classes, with a synchronous twin of every method. */
-import type { Client, MechanismClass } from "../client.js";
+/** The types of the kernels' runtime: the generated configs, and methods of which each exists twice in this thread. */
+import type { CallOptions, Client, MechanismClass } from "../client.js";
 import type { Mechanisms, MechanismsByName } from "../mechanisms.gen.js";
+import type { AttendOptions, MemoryOptions, MemoryState, Memory as RemoteMemory } from "../memory.js";
 import type { Progress } from "../protocol.js";
 import type { ArrayInput, MaskInput, Tensor } from "../tensor.js";
-import type { Memory } from "./memory.js";
 import type { Backend } from "./module.js";
-import type { RemoteMemory } from "./remote.js";
 import type { KernelRuntime } from "./runtime.js";
 
 export interface KernelOptions {
@@ -21,85 +20,135 @@ export interface KernelOptions {
   onProgress?: (progress: Progress) => void;
 }
 
-/** The classes and names that this runtime has. */
-type ClassName =
-  | "CrossAttention"
-  | "FlashAttention"
-  | "MultiHeadAttention"
-  | "ScaledDotProductAttention"
-  | "SelfAttention";
-type Name = "cross_attention" | "flash" | "multi_head" | "scaled_dot_product" | "self_attention";
+/** The classes of this runtime. */
+interface NameOf {
+  CrossAttention: "cross_attention";
+  FlashAttention: "flash";
+  MultiHeadAttention: "multi_head";
+  ScaledDotProductAttention: "scaled_dot_product";
+  SelfAttention: "self_attention";
+}
+type ClassName = keyof NameOf & keyof Mechanisms;
+type Name = NameOf[ClassName] & keyof MechanismsByName;
+type Config<N extends Name> = MechanismsByName[N]["config"];
 
-/** Options of a call, beside a memory. */
-export interface ScoreOptions {
+/** Options of a call. */
+export interface KernelCallOptions extends CallOptions {
   mask?: MaskInput | null;
   bias?: ArrayInput | null;
+  keyLengths?: ArrayInput | number | null;
   causal?: boolean | null;
   checkFinite?: boolean;
 }
 
-/** A memory in the place of keys and values. */
-interface WithMemory<M> {
-  forward(query: ArrayInput, memory: M, options?: ScoreOptions): Promise<Tensor>;
-  attentionWeights(query: ArrayInput, memory: M, options?: ScoreOptions): Promise<Tensor>;
+type Sequence = [query: ArrayInput, options?: KernelCallOptions];
+type Keyed = [query: ArrayInput, keys: ArrayInput | KernelMemory, options?: KernelCallOptions];
+type Inputs =
+  | [query: ArrayInput, keys: ArrayInput, values: ArrayInput, options?: KernelCallOptions]
+  | [query: ArrayInput, memory: KernelMemory, options?: KernelCallOptions];
+type CrossInputs =
+  | Inputs
+  | [query: ArrayInput, keys: ArrayInput, values?: ArrayInput | null, options?: KernelCallOptions];
+type Items = [
+  items: readonly (readonly (ArrayInput | KernelMemory)[] | Record<string, unknown> | ArrayInput)[],
+  options?: KernelCallOptions,
+];
+type State = Record<string, Tensor>;
+
+/** Arguments and result of every method: `In` are those of forward, `Weighed` those of attentionWeights. */
+interface Methods<In extends unknown[], Weighed extends unknown[]> {
+  forward: [In, Tensor];
+  attentionWeights: [Weighed, Tensor];
+  forwardBatch: [Items, Tensor[]];
+  getConfig: [[], Record<string, unknown>];
+  stateDict: [[], State];
+  parameters: [[], State];
+  numParameters: [[], number];
+  loadStateDict: [[state: Record<string, ArrayInput>], null];
+  reset: [[], null];
 }
-interface WithMemorySync<M> {
-  forwardSync(query: ArrayInput, memory: M, options?: ScoreOptions): Tensor;
-  attentionWeightsSync(query: ArrayInput, memory: M, options?: ScoreOptions): Tensor;
+interface HeadMethods<In extends unknown[], Weighed extends unknown[]> extends Methods<In, Weighed> {
+  headAttentionWeights: [Weighed, Tensor];
+  headOutput: [[head: number, ...inputs: In], Tensor];
+}
+interface MethodsOf {
+  cross_attention: HeadMethods<CrossInputs, Keyed>;
+  flash: Methods<Inputs, Keyed>;
+  multi_head: HeadMethods<Inputs, Keyed>;
+  scaled_dot_product: Methods<Inputs, Keyed>;
+  self_attention: HeadMethods<Sequence, Sequence>;
+}
+interface MemoryMethods {
+  append: [[keys: ArrayInput, values?: ArrayInput | null], Tensor<Int32Array>];
+  evict: [[which: ArrayInput | { readonly oldest: number }], number];
+  attend: [[query: ArrayInput, options?: AttendOptions], Tensor];
+  project: [[attention: object], null];
+  stateDict: [[], MemoryState];
+  clear: [[], null];
 }
 
-/** forwardSync for forward, and so on. */
-type Synchronous<T> = {
-  [K in keyof T as T[K] extends (...args: never[]) => Promise<unknown>
-    ? `${Exclude<K, "dispose" | symbol> & string}Sync`
-    : never]: T[K] extends (...args: infer A) => Promise<infer R> ? (...args: A) => R : never;
+type Promised<M> = {
+  readonly [K in keyof M]: M[K] extends [infer A extends unknown[], infer R]
+    ? (...args: A) => Promise<R>
+    : never;
+};
+type Immediate<M> = {
+  readonly [K in keyof M as `${K & string}Sync`]: M[K] extends [infer A extends unknown[], infer R]
+    ? (...args: A) => R
+    : never;
 };
 
-type Here<T> = T & WithMemory<Memory> & Synchronous<T> & WithMemorySync<Memory> & { free(): void };
-type InWorker<T> = T & WithMemory<RemoteMemory>;
-
-type InstanceOf<Class> = Class extends MechanismClass<infer _, infer Instance> ? Instance : never;
-type ConfigOf<Class> = Class extends MechanismClass<infer Config, infer _> ? Config : never;
-
-type ClassesHere = {
-  readonly [K in ClassName]: MechanismClass<ConfigOf<Mechanisms[K]>, Here<InstanceOf<Mechanisms[K]>>>;
-};
-type ClassesInWorker = {
-  readonly [K in ClassName]: MechanismClass<ConfigOf<Mechanisms[K]>, InWorker<InstanceOf<Mechanisms[K]>>>;
-};
-
-type CreateHere = {
-  create<N extends Name>(
-    name: N,
-    config: MechanismsByName[N]["config"],
-  ): Promise<Here<MechanismsByName[N]["instance"]>>;
-  createSync<N extends Name>(
-    name: N,
-    config: MechanismsByName[N]["config"],
-  ): Here<MechanismsByName[N]["instance"]>;
-};
-type CreateInWorker = {
-  create<N extends Name>(
-    name: N,
-    config: MechanismsByName[N]["config"],
-  ): Promise<InWorker<MechanismsByName[N]["instance"]>>;
-};
-
-interface MemoryHere {
-  memory(keys: ArrayInput, values?: ArrayInput | null): Promise<Memory>;
-  memorySync(keys: ArrayInput, values?: ArrayInput | null): Memory;
+interface Disposed {
+  /** Frees what the object holds. Further calls fail; a second dispose does nothing. */
+  dispose(): Promise<void>;
+  [Symbol.dispose](): void;
+  [Symbol.asyncDispose](): Promise<void>;
 }
-interface MemoryInWorker {
-  memory(keys: ArrayInput, values?: ArrayInput | null): Promise<RemoteMemory>;
+
+/** An attention object, in whichever thread it lives. */
+export interface KernelObject<Settings> extends Disposed {
+  readonly ready: Promise<this>;
+  /** The config with everything that was left out, once `ready`. */
+  readonly config: Readonly<Required<Settings>>;
+  /** Calls any method by its Python or JavaScript name. */
+  call(method: string, ...args: unknown[]): Promise<unknown>;
 }
+
+type InWorker<N extends Name> = KernelObject<Config<N>> & Promised<MethodsOf[N]>;
+type Here<N extends Name> = InWorker<N> &
+  Immediate<MethodsOf[N]> & { callSync(method: string, ...args: unknown[]): unknown; free(): void };
+
+/** Keys and values that stay in the kernels' memory of this thread. */
+export interface LocalMemory extends Disposed, Promised<MemoryMethods>, Immediate<MemoryMethods> {
+  /** Rows that it holds. */
+  readonly length: number;
+  readonly ids: Int32Array;
+  readonly dim: number;
+  readonly dimValue: number;
+  free(): void;
+}
+export type KernelMemory = LocalMemory | RemoteMemory;
 
 /** A loaded runtime in this thread. */
-export type KernelsHere = CreateHere &
-  MemoryHere &
-  ClassesHere &
-  Omit<KernelRuntime, "create" | "createSync" | "memory" | "memorySync">;
+export type KernelsHere = Omit<
+  KernelRuntime,
+  "create" | "createSync" | "memory" | "memorySync" | "engine"
+> & {
+  readonly [K in ClassName]: MechanismClass<Config<NameOf[K]>, Here<NameOf[K]>>;
+} & {
+  /** A mechanism by its registry name; rejects where the config is not accepted. */
+  create<N extends Name>(name: N, config: Config<N>): Promise<Here<N>>;
+  /** The same at once; calls raise where the config is not accepted. */
+  createSync<N extends Name>(name: N, config: Config<N>): Here<N>;
+  /** A bank of keys and values that stays in the runtime; without values the keys are brought back themselves. */
+  memory(keys: ArrayInput, values?: ArrayInput | null, options?: MemoryOptions): Promise<LocalMemory>;
+  memorySync(keys: ArrayInput, values?: ArrayInput | null, options?: MemoryOptions): LocalMemory;
+};
 
 /** A loaded runtime in a worker. */
-export type KernelsInWorker = CreateInWorker & MemoryInWorker & ClassesInWorker & Omit<Client, "create">;
-
-export type KernelMemory = Memory | RemoteMemory;
+export type KernelsInWorker = Omit<Client, "create"> & {
+  readonly [K in ClassName]: MechanismClass<Config<NameOf[K]>, InWorker<NameOf[K]>>;
+} & {
+  /** A mechanism by its registry name; rejects where the config is not accepted. */
+  create<N extends Name>(name: N, config: Config<N>): Promise<InWorker<N>>;
+};

@@ -4,19 +4,19 @@
  * softmax(log-sum-exps) over the blocks' outputs, which the attention kernel computes like any other: keys of
  * zeros, the log-sum-exps as bias, the outputs as values.
  */
+import { UNLIMITED } from "./addends.js";
 import {
   type Engine,
   isResidentOutput,
   type Output,
-  type Placed,
-  type PlacedAddend,
+  type PlacedScores,
   type Problem,
   QUERY_BLOCK,
-  UNLIMITED,
 } from "./engine.js";
 import { NON_FINITE } from "./kernels.js";
 import type { Run } from "./layout.js";
 import { isResident } from "./numbers.js";
+import type { Operand, Placed } from "./staging.js";
 
 const KEY_TILE = 128; // RV_KEY_TILE
 
@@ -31,48 +31,58 @@ export function attendInWindows(
   engine: Engine,
   problem: Problem,
   part: Run,
-  mask: PlacedAddend | undefined,
-  bias: PlacedAddend | undefined,
+  scores: PlacedScores,
   out: Output,
 ): number {
-  const { scoring, nQuery, nKey, rows } = problem;
-  const whole = scoring.mask !== undefined || scoring.bias !== undefined || part.count > 1;
-  const keyBytes =
-    4 *
-    ((isResident(problem.keys.source) ? 0 : rows.keys) +
-      (isResident(problem.values.source) ? 0 : rows.values));
-  const keysAtOnce = whole || keyBytes === 0 ? nKey : blockOf(engine.window / keyBytes, KEY_TILE, nKey);
+  const { scoring, nQuery, nKey } = problem;
+  const { behind, ahead, globals, heads } = scoring;
+  const row = heads * problem.values.width;
+  // What is laid out for all queries and keys is read as a whole.
+  const whole =
+    (scores.mask ?? scores.bias) !== undefined || scores.lengths > 0 || globals > 0 || part.count > 1;
+  const keyBytes = copiedRow(problem.keys) + copiedRow(problem.values);
+  const keysAtOnce =
+    whole || keyBytes === 0 || behind < UNLIMITED ? nKey : blockOf(engine.window / keyBytes, KEY_TILE, nKey);
   // Beside its query a row needs its output, or those of at least four blocks of keys.
   const outputs = keysAtOnce < nKey ? 4 : isResidentOutput(out) ? 0 : 1;
-  const queryBytes =
-    4 * ((isResident(problem.query.source) ? 0 : rows.query) + outputs * (rows.out + scoring.heads));
+  const queryBytes = copiedRow(problem.query) + 4 * outputs * (row + heads);
   const queriesAtOnce =
     whole || queryBytes === 0 ? nQuery : blockOf((2 * engine.window) / queryBytes, QUERY_BLOCK, nQuery);
   let status = 0;
   for (let from = 0; from < nQuery; from += queriesAtOnce) {
     const queries = { from, count: Math.min(queriesAtOnce, nQuery - from) };
-    // A causal block of queries sees nothing behind the last one's key.
-    const end = scoring.causal ? Math.min(nKey, from + queries.count + nKey - nQuery) : nKey;
-    const at = part.at * nQuery * rows.out + from * rows.out;
-    const size = part.count * queries.count * rows.out;
-    if (end <= 0) {
+    // The keys that some of these queries see.
+    const first = from + nKey - nQuery;
+    const begin = whole ? 0 : Math.max(0, first - behind);
+    const end = whole ? nKey : Math.min(nKey, first + queries.count + ahead);
+    const at = part.at * nQuery * row + from * row;
+    const size = part.count * queries.count * row;
+    if (end <= begin) {
       clear(engine, out, at, size);
       continue;
     }
-    const query = engine.place("query", problem.query, part, 0, queries.from, queries.count, scoring);
-    const block = { engine, problem, part, mask, bias, queries, query, end };
+    const query = engine.staging.place(
+      "query",
+      problem.query,
+      part,
+      0,
+      from,
+      queries.count,
+      scoring.normalize,
+    );
+    const block = { engine, problem, part, scores, queries, query, end, row };
     const pointer = isResidentOutput(out) ? out.pointer + 4 * at : 0;
     let result: { pointer: number; status: number };
-    if (end <= keysAtOnce) {
-      const to = pointer || engine.areas.out.take(4 * size);
-      result = { pointer: to, status: attendBlock(block, { from: 0, count: end }, to, 0) };
+    if (end - begin <= keysAtOnce) {
+      const to = pointer || engine.staging.areas.out.take(4 * size);
+      result = { pointer: to, status: attendBlock(block, { from: begin, count: end - begin }, to, 0) };
     } else {
       result = attendByKeys(block, keysAtOnce, pointer);
     }
     status |= result.status;
     if (!isResidentOutput(out)) {
-      const first = result.pointer >>> 2;
-      out.set(engine.kernels.f32.subarray(first, first + size), at);
+      const start = result.pointer >>> 2;
+      out.set(engine.kernels.f32.subarray(start, start + size), at);
     }
   }
   return status;
@@ -82,35 +92,46 @@ interface Block {
   readonly engine: Engine;
   readonly problem: Problem;
   readonly part: Run;
-  readonly mask: PlacedAddend | undefined;
-  readonly bias: PlacedAddend | undefined;
+  readonly scores: PlacedScores;
   readonly queries: Rows;
   readonly query: Placed;
   /** The keys that some of the queries see end here. */
   readonly end: number;
+  /** Elements of a row of output. */
+  readonly row: number;
 }
 
 /** One block of queries against one block of keys. */
 function attendBlock(block: Block, keys: Rows, out: number, lse: number): number {
-  const { engine, problem, part, mask, bias, queries, query } = block;
-  const { scoring, rows } = problem;
-  const { kernels, attention } = engine;
-  const placedKeys = engine.place("keys", problem.keys, part, 1, keys.from, keys.count, scoring);
-  const values = engine.place("values", problem.values, part, 2, keys.from, keys.count, scoring);
+  const { engine, problem, part, queries, query, row } = block;
+  const { scoring, nQuery, nKey } = problem;
+  const { kernels, attention, staging } = engine;
+  const placedKeys = staging.place("keys", problem.keys, part, 1, keys.from, keys.count, scoring.normalize);
+  const values = staging.place("values", problem.values, part, 2, keys.from, keys.count, false);
   if (!engine.looksFinite(scoring, queries.count, query, placedKeys, values)) return NON_FINITE;
-  const { count } = queries;
-  engine.setShared(attention, part.count, scoring, count, keys.count, query, placedKeys, mask, bias);
+  engine.setShared(
+    attention,
+    part.count,
+    scoring,
+    queries.count,
+    keys.count,
+    query,
+    placedKeys,
+    block.scores,
+  );
   const { words } = kernels;
   const { slots } = attention;
-  // The kernel aligns the queries with the end of its keys: those that lie behind, further blocks, are ahead of it.
-  words[slots.ahead] = scoring.causal ? block.end - keys.from - keys.count : UNLIMITED;
+  // The kernel stands the last query at the last key: how far that is from its place, the band makes up for.
+  const moved = queries.from + queries.count + nKey - nQuery - keys.from - keys.count;
+  if (scoring.ahead < UNLIMITED) words[slots.ahead] = scoring.ahead + moved;
+  if (scoring.behind < UNLIMITED) words[slots.behind] = scoring.behind - moved;
   words[slots.dim_value] = words[slots.value_head] = words[slots.out_head] = problem.values.width;
   words[slots.value_batch] = values.step;
   words[slots.value_row] = values.row;
-  words[slots.out_batch] = queries.count * rows.out;
-  words[slots.out_row] = rows.out;
+  words[slots.out_batch] = queries.count * row;
+  words[slots.out_row] = row;
   kernels.buffer(slots.values, values.pointer, values.count);
-  kernels.buffer(slots.out, out, part.count * queries.count * rows.out);
+  kernels.buffer(slots.out, out, part.count * queries.count * row);
   kernels.buffer(slots.lse, lse, lse === 0 ? 0 : part.count * scoring.heads * queries.count);
   return kernels.run(attention);
 }
@@ -118,13 +139,13 @@ function attendBlock(block: Block, keys: Rows, out: number, lse: number): number
 /** All blocks of keys; their outputs lie in slots, from which they are merged whenever no slot is free. */
 function attendByKeys(block: Block, keysAtOnce: number, target: number): { pointer: number; status: number } {
   const { engine, problem, queries, end } = block;
-  const size = queries.count * problem.rows.out;
+  const size = queries.count * block.row;
   const sums = queries.count * problem.scoring.heads;
   const blocks = Math.ceil(end / keysAtOnce);
   const affordable = Math.floor((2 * engine.window) / (4 * (size + sums))) - 1;
   const most = Math.min(blocks, Math.max(3, affordable));
-  const out = engine.areas.out.take(4 * size * (most + 1));
-  const lse = engine.areas.lse.take(4 * (sums * (most + 1) + 1));
+  const out = engine.staging.areas.out.take(4 * size * (most + 1));
+  const lse = engine.staging.areas.lse.take(4 * (sums * (most + 1) + 1));
   const slotAt = (slot: number): Slot => ({ out: out + 4 * size * slot, lse: lse + 4 * sums * slot });
   const zero = lse + 4 * sums * (most + 1);
   let status = 0;
@@ -155,19 +176,18 @@ interface Slot {
 
 /** softmax over the log-sum-exps of `count` slots from `first` on, times their outputs. `zero` is room for a number. */
 function merge(
-  { engine, problem, queries }: Block,
+  { engine, problem, queries, row }: Block,
   count: number,
   first: Slot,
   to: Slot,
   zero: number,
 ): void {
-  const { kernels, attention } = engine;
+  const { kernels, merging } = engine;
   const { heads } = problem.scoring;
   const n = queries.count;
-  const width = problem.values.width;
-  const row = heads * width;
+  const { width } = problem.values;
   const { words, f32, f64 } = kernels;
-  const { slots } = attention;
+  const { slots } = merging;
   f32[zero >>> 2] = 0;
   // A query is an item, the slots are its keys.
   words[slots.batch] = words[slots.stop] = n;
@@ -178,8 +198,6 @@ function merge(
     words[slots.bias_batch] =
       1;
   words[slots.n_key] = count;
-  for (const name of ["query_batch", "query_row", "key_batch", "key_row", "bias_row"] as const)
-    words[slots[name]] = 0;
   words[slots.bias_col] = heads * n;
   words[slots.behind] = words[slots.ahead] = UNLIMITED;
   words[slots.dim_value] = width;
@@ -193,7 +211,7 @@ function merge(
     kernels.buffer(slots.values, first.out + 4 * head * width, count * n * row - head * width);
     kernels.buffer(slots.out, to.out + 4 * head * width, n * row - head * width);
     kernels.buffer(slots.lse, to.lse + 4 * head * n, n);
-    kernels.run(attention);
+    kernels.run(merging);
   }
 }
 
@@ -206,3 +224,7 @@ function clear(engine: Engine, out: Output, at: number, size: number): void {
   if (!isResidentOutput(out)) out.fill(0, at, at + size);
   else engine.kernels.f32.fill(0, (out.pointer >>> 2) + at, (out.pointer >>> 2) + at + size);
 }
+
+/** Bytes of a row that must be copied. */
+const copiedRow = ({ source }: Operand): number =>
+  isResident(source) ? 0 : 4 * (source.shape.at(-1) as number);

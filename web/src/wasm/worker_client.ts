@@ -1,21 +1,21 @@
 /** The kernels in a worker: only a program that asks for one fetches this. */
 
+import { Client } from "../client.js";
 import { connectWorker } from "../connect.js";
 import type { Description } from "../description.js";
 import { AttentionError, LoadError } from "../errors.js";
 import { decode } from "../tensor.js";
-import { RemoteClient } from "./remote.js";
 import type { KernelOptions } from "./types.js";
 
 export async function loadWorker(
   script: string | URL,
   module: string,
   onProgress: KernelOptions["onProgress"],
-): Promise<RemoteClient> {
+): Promise<Client> {
   const connection = await connectWorker(script);
   try {
     const description = decode(await connection.start({ module }, onProgress)) as unknown as Description;
-    return new RemoteClient(connection, description, false);
+    return new Client(connection, description, false);
   } catch (error) {
     connection.lose(error instanceof AttentionError ? error : new LoadError(String(error)));
     throw error;
