@@ -6,6 +6,8 @@ test.py builds that program with sanitizers (stage `sanitize`) and for aarch64 (
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,23 @@ def recorded() -> dict[str, list[Call]]:
     return found
 
 
+Results = list[tuple[int, dict[str, Array]]]
+
+
+@pytest.fixture(scope="module")
+def running(
+    recorded: dict[str, list[Call]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[tuple[str, str], Future[Results]]]:
+    """Every (instruction set, case), as many at a time as there are processors."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {
+            (target, case): pool.submit(PROGRAM.run, target, calls, tmp_path_factory.mktemp("calls"))
+            for target in TARGETS
+            for case, calls in recorded.items()
+        }
+        pool.shutdown(cancel_futures=True)
+
+
 def worst(call: Call, outputs: dict[str, Array], case: Case) -> float:
     """The largest error of a call as a share of its tolerance; infinite where something is wrong altogether."""
     adds = call.kernel.adds
@@ -61,10 +80,9 @@ def worst(call: Call, outputs: dict[str, Array], case: Case) -> float:
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_call_gives_what_numpy_gives(
-    target: str, case: str, recorded: dict[str, list[Call]], tmp_path: Path
+    target: str, case: str, recorded: dict[str, list[Call]], running: dict[tuple[str, str], Future[Results]]
 ) -> None:
-    calls = recorded[case]
-    results = PROGRAM.run(target, calls, tmp_path)
+    calls, results = recorded[case], running[target, case].result()
     wrong = [
         f"{call}: status {status}, expected {call.status}"
         for call, (status, _) in zip(calls, results, strict=True)
