@@ -11,10 +11,17 @@ from typing import Any
 from . import datasets
 from .attention import (
     CrossAttention,
+    EdgeFeaturedAttention,
     FlashAttention,
+    GINAttention,
+    GraphAttention,
+    GraphRoPEAttention,
+    HNSWAwareAttention,
     MultiHeadAttention,
+    SAGEAttention,
     ScaledDotProductAttention,
     SelfAttention,
+    TemporalAttention,
 )
 from .base import Attention
 from .builder import AttentionBuilder
@@ -29,6 +36,7 @@ from .errors import (
     OutOfBoundsError,
     UnsupportedError,
 )
+from .graph import Graph
 from .kernels import backend, backends, use_backend
 from .masks import (
     AttentionMask,
@@ -66,8 +74,14 @@ __all__ = [
     "CrossAttention",
     "DenseMask",
     "DimensionMismatchError",
+    "EdgeFeaturedAttention",
     "EmptyInputError",
     "FlashAttention",
+    "GINAttention",
+    "Graph",
+    "GraphAttention",
+    "GraphRoPEAttention",
+    "HNSWAwareAttention",
     "InputTooLargeError",
     "IntersectionMask",
     "InvalidConfigError",
@@ -75,10 +89,12 @@ __all__ = [
     "MultiHeadAttention",
     "NumericalInstabilityError",
     "OutOfBoundsError",
+    "SAGEAttention",
     "ScaledDotProductAttention",
     "SelfAttention",
     "Setting",
     "StridedMask",
+    "TemporalAttention",
     "TensorPool",
     "TensorSpec",
     "UnionMask",

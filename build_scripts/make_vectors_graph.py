@@ -1,0 +1,255 @@
+"""The golden cases of attention on graphs: what torch_geometric's layers, or torch with the formula, make of them.
+
+Part of make_vectors.py, whose Maker draws and writes the arrays.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from make_vectors import Case, Maker
+
+SOURCE_GAT = "torch_geometric.nn.GATConv with the same parameters, float64"
+SOURCE_GATV2 = "torch_geometric.nn.GATv2Conv with the same parameters, float64"
+SOURCE_DOT = "torch_geometric.nn.TransformerConv without root weight, torch.nn.functional.linear behind it, float64"
+
+
+SOURCE_FORMULA = "torch.nn.functional.scaled_dot_product_attention with the addition of the formula, float64"
+
+
+class GraphMaker:
+    def __init__(self, maker: Maker) -> None:
+        self.maker = maker
+
+    def make(self) -> None:
+        self.edge_featured_cases()
+        for mechanism in ("graph", "gin", "sage"):
+            self.dot_edges(mechanism, "plain")
+            self.dot_edges(mechanism, "heads", heads=3, dim=12, sizes=(20, 90))
+            self.dot_edges(mechanism, "self-loops", loops=True)
+        for interleaved in (False, True):
+            self.graph_rope(interleaved, dim=8)
+            self.graph_rope(interleaved, dim=7, base=50.0, scaling=2.5)
+        self.hnsw_aware("layers", distance=False)
+        self.hnsw_aware("layers-and-distance", distance=True)
+        self.temporal("decay", causal=True)
+        self.temporal("decay", causal=False)
+        self.temporal("time2vec", causal=True)
+
+    def edges(self, n_node: int, n_edges: int) -> Any:
+        """Some of them parallel, some from a node to itself, some nodes without any."""
+        return self.maker.random.integers(0, [n_node, n_node - 1], (n_edges, 2)).T
+
+    # --- GAT and GATv2
+
+    def edge_featured(
+        self,
+        name: str,
+        variant: str,
+        *,
+        sizes: tuple[int, int] = (9, 30),
+        dim: int = 6,
+        heads: int = 2,
+        head_dim: int = 3,
+        edge_dim: int | None = None,
+        loops: bool = True,
+        concat: bool = True,
+        share: bool = False,
+        bias: bool = True,
+        slope: float = 0.2,
+    ) -> None:
+        from torch_geometric.nn import GATConv, GATv2Conv  # type: ignore[import-not-found, unused-ignore]
+
+        maker, width = self.maker, heads * head_dim
+        draw, tensor, torch = maker.draw, maker.tensor, maker.torch
+        common: Case = {
+            "heads": heads, "concat": concat, "negative_slope": slope, "add_self_loops": loops, "edge_dim": edge_dim,
+            "bias": bias,
+        }  # fmt: skip
+        parameters: Case = {"source_weight": draw(dim, width, size=dim**-0.5)}
+        state: Case = {}
+        if variant == "gat":
+            layer = GATConv(dim, head_dim, **common).double()
+            state["lin.weight"] = tensor(parameters["source_weight"]).T
+            names = {"source_attention": "att_src", "target_attention": "att_dst", "edge_attention": "att_edge"}
+            for ours, theirs in list(names.items())[: 2 if edge_dim is None else 3]:
+                parameters[ours] = draw(heads, head_dim)
+                state[theirs] = tensor(parameters[ours])[None]
+        else:
+            layer = GATv2Conv(dim, head_dim, share_weights=share, **common).double()
+            if not share:
+                parameters["target_weight"] = draw(dim, width, size=dim**-0.5)
+            parameters["attention"] = draw(heads, head_dim)
+            state["att"] = tensor(parameters["attention"])[None]
+            for side, ours in (("l", "source"), ("r", "source" if share else "target")):
+                state[f"lin_{side}.weight"] = tensor(parameters[f"{ours}_weight"]).T
+                if bias:
+                    parameters.setdefault(f"{ours}_bias", draw(width, size=0.3))
+                    state[f"lin_{side}.bias"] = tensor(parameters[f"{ours}_bias"])
+        if edge_dim is not None:
+            parameters["edge_weight"] = draw(edge_dim, width, size=edge_dim**-0.5)
+            state["lin_edge.weight"] = tensor(parameters["edge_weight"]).T
+        if bias:
+            parameters["bias"] = draw(width if concat else head_dim, size=0.3)
+            state["bias"] = tensor(parameters["bias"])
+        layer.load_state_dict(state)
+        inputs: Case = {"nodes": draw(sizes[0], dim), "edge_index": self.edges(*sizes)}
+        if edge_dim is not None:
+            inputs["edge_attr"] = draw(sizes[1], edge_dim)
+        edge_attr = None if edge_dim is None else tensor(inputs["edge_attr"])
+        with torch.no_grad():
+            output, (used, weights) = layer(
+                tensor(inputs["nodes"]), torch.from_numpy(inputs["edge_index"]), edge_attr,
+                return_attention_weights=True,
+            )  # fmt: skip
+        expected = {"output": output.numpy()}
+        if used.shape[1] == sizes[1]:  # with self loops its edges are others
+            expected["attention_weights"] = weights.numpy()
+        config: Case = {"dim": dim, "num_heads": heads, "head_dim": head_dim, "variant": variant}
+        config |= {} if edge_dim is None else {"edge_dim": edge_dim}
+        config |= {} if loops else {"add_self_loops": False}
+        config |= {} if concat else {"concat_heads": False}
+        config |= {"share_weights": True} if share else {}
+        config |= {} if bias else {"bias": False}
+        config |= {} if slope == 0.2 else {"negative_slope": slope}
+        source = SOURCE_GAT if variant == "gat" else SOURCE_GATV2
+        maker.add("edge_featured", f"{variant}-{name}", config, inputs, expected, source, parameters=parameters)
+
+    def edge_featured_cases(self) -> None:
+        for variant in ("gat", "gatv2"):
+            self.edge_featured("plain", variant)
+            self.edge_featured("edge-features", variant, edge_dim=4)
+            self.edge_featured("edge-features-without-self-loops", variant, edge_dim=4, loops=False)
+            self.edge_featured("without-self-loops", variant, loops=False)
+            self.edge_featured("mean-of-heads", variant, concat=False, edge_dim=2)
+            self.edge_featured("without-bias", variant, bias=False)
+            self.edge_featured("slope", variant, slope=0.05, edge_dim=1)
+            self.edge_featured("eight-heads-of-eight", variant, sizes=(20, 80), dim=16, heads=8, head_dim=8, edge_dim=5)
+        self.edge_featured("shared-map", "gatv2", share=True)
+
+    # --- dot products along edges
+
+    def dot_edges(
+        self,
+        mechanism: str,
+        name: str,
+        *,
+        sizes: tuple[int, int] = (9, 30),
+        dim: int = 6,
+        heads: int = 2,
+        loops: bool = False,
+    ) -> None:
+        """What TransformerConv gathers, and what each mechanism makes of that."""
+        from torch_geometric.nn import TransformerConv  # type: ignore[import-not-found, unused-ignore]
+        from torch_geometric.utils import (  # type: ignore[import-not-found, unused-ignore]
+            add_self_loops,
+            remove_self_loops,
+        )
+
+        maker, torch = self.maker, self.maker.torch
+        draw, tensor, linear = maker.draw, maker.tensor, maker.torch.nn.functional.linear
+        maps = {"graph": ["query", "keys", "values", "output"], "gin": ["query", "keys", "hidden", "output"]}
+        parameters: Case = {}
+        for part in maps.get(mechanism, ["query", "keys", "self", "output"]):
+            parameters[f"{part}_weight"] = draw(dim, dim, size=dim**-0.5)
+            if part != "self":
+                parameters[f"{part}_bias"] = draw(dim, size=0.3)
+        if mechanism == "gin":
+            parameters["eps"] = draw(1, size=0.5)
+        p = {key: tensor(value) for key, value in parameters.items()}
+        layer = TransformerConv(dim, dim // heads, heads=heads, root_weight=False).double()
+        own = "values" if mechanism == "graph" else None
+        state = {"lin_value.weight": torch.eye(dim).double(), "lin_value.bias": torch.zeros(dim).double()}
+        for theirs, ours in (("query", "query"), ("key", "keys"), ("value", own)):
+            if ours:
+                state |= {f"lin_{theirs}.weight": p[f"{ours}_weight"].T, f"lin_{theirs}.bias": p[f"{ours}_bias"]}
+        layer.load_state_dict(state, strict=False)  # a root weight is there, unused
+        inputs: Case = {"nodes": draw(sizes[0], dim), "edge_index": self.edges(*sizes)}
+        nodes, edges = tensor(inputs["nodes"]), torch.from_numpy(inputs["edge_index"])
+        if loops:
+            edges, _ = add_self_loops(remove_self_loops(edges)[0], num_nodes=sizes[0])
+        with torch.no_grad():
+            gathered, (_, weights) = layer(nodes, edges, return_attention_weights=True)
+            output = linear(gathered, p["output_weight"].T, p["output_bias"])
+            if mechanism == "gin":
+                summed = (1 + p["eps"]) * nodes + gathered
+                hidden = torch.relu(linear(summed, p["hidden_weight"].T, p["hidden_bias"]))
+                output = linear(hidden, p["output_weight"].T, p["output_bias"])
+            if mechanism == "sage":
+                output = output + linear(nodes, p["self_weight"].T)
+        expected = {"output": output.numpy()} | ({} if loops else {"attention_weights": weights.numpy()})
+        config = {"dim": dim, "num_heads": heads, "add_self_loops": loops}
+        maker.add(mechanism, name, config, inputs, expected, SOURCE_DOT, parameters=parameters)
+
+    # --- additions to the scores
+
+    def _triple(self, dim: int, n_query: int = 5, n_key: int = 9) -> Case:
+        draw = self.maker.draw
+        return {"query": draw(n_query, dim), "keys": draw(n_key, dim), "values": draw(n_key, 3)}
+
+    def graph_rope(self, interleaved: bool, *, dim: int, base: float = 10_000.0, scaling: float = 1.0) -> None:
+        """Pairs of channels as complex numbers, turned by multiplication."""
+        maker, torch = self.maker, self.maker.torch
+        inputs, pairs = self._triple(dim), dim // 2
+        options = {"query_positions": maker.draw(5, size=9), "key_positions": maker.draw(9, size=9)}
+
+        def turned(x: Any, positions: Any) -> Any:
+            head, rest = maker.tensor(x)[:, : 2 * pairs], maker.tensor(x)[:, 2 * pairs :]
+            split = head.unflatten(-1, (pairs, 2)) if interleaved else head.unflatten(-1, (2, pairs)).transpose(-1, -2)
+            z = torch.view_as_complex(split.contiguous())
+            angles = (
+                maker.tensor(positions)[:, None] / scaling / base ** (torch.arange(pairs).double() * 2 / (2 * pairs))
+            )
+            split = torch.view_as_real(z * torch.polar(torch.ones_like(angles), angles))
+            split = split if interleaved else split.transpose(-1, -2)
+            return torch.cat([split.flatten(-2), rest], dim=-1).numpy()
+
+        query = turned(inputs["query"], options["query_positions"])
+        keys = turned(inputs["keys"], options["key_positions"])
+        expected = maker.attend(query, keys, inputs["values"], dim**-0.5)
+        config: Case = {"dim": dim, "interleaved": interleaved, "base": base, "scaling": scaling}
+        name = f"dim-{dim}-{'interleaved' if interleaved else 'halves'}"
+        maker.add("graph_rope", name, config, inputs, expected, SOURCE_FORMULA, options)
+
+    def hnsw_aware(self, name: str, *, distance: bool) -> None:
+        maker, torch = self.maker, self.maker.torch
+        inputs, layers = self._triple(6), maker.random.integers(0, 4, 9)
+        parameters: Case = {"layer_bias": maker.draw(4)}
+        addend = maker.tensor(parameters["layer_bias"])[torch.from_numpy(layers)].expand(5, 9)
+        if distance:
+            parameters["distance_weight"] = maker.draw(1)
+            gaps = torch.cdist(maker.tensor(inputs["query"]), maker.tensor(inputs["keys"]))
+            addend = addend - maker.tensor(parameters["distance_weight"]) * gaps
+        expected = maker.attend(inputs["query"], inputs["keys"], inputs["values"], 6**-0.5, addend.numpy())
+        config = {"dim": 6, "num_layers": 4, "distance": distance}
+        source = SOURCE_FORMULA
+        maker.add("hnsw_aware", name, config, inputs, expected, source, {"layers": layers}, parameters)
+
+    def temporal(self, encoding: str, *, causal: bool) -> None:
+        maker, torch, np = self.maker, self.maker.torch, self.maker.np
+        inputs = self._triple(6)
+        options = {name: np.sort(maker.draw(n, size=4)) for name, n in (("query_times", 5), ("key_times", 9))}
+        of_query, of_keys = (maker.tensor(times) for times in options.values())
+        query, keys, addend = maker.tensor(inputs["query"]), maker.tensor(inputs["keys"]), torch.zeros(5, 9).double()
+        if encoding == "decay":
+            parameters = {"decay": maker.draw(1), "log_theta": maker.draw(1)}
+            decay, log_theta = (maker.tensor(value) for value in parameters.values())
+            addend = decay * torch.exp(-(of_query[:, None] - of_keys).abs() / log_theta.exp())
+        else:
+            parameters = {f"time_{name}": maker.draw(4) for name in ("frequency", "phase")}
+            parameters |= {f"time_{name}_weight": maker.draw(4, 6, size=0.5) for name in ("query", "keys")}
+            frequency, phase, of_queries, of_rows = (maker.tensor(value) for value in parameters.values())
+
+            def waves(times: Any) -> Any:
+                angles = (times - of_keys[0])[:, None] * frequency + phase
+                return torch.cat([angles[:, :1], angles[:, 1:].sin()], dim=1)
+
+            query, keys = query + waves(of_query) @ of_queries, keys + waves(of_keys) @ of_rows
+        if causal:
+            addend = torch.where(of_keys <= of_query[:, None], addend, -torch.inf)
+        expected = maker.attend(query.numpy(), keys.numpy(), inputs["values"], 6**-0.5, addend.numpy())
+        config: Case = {"dim": 6, "encoding": encoding, "causal": causal}
+        config |= {"time_dim": 4} if encoding == "time2vec" else {}
+        name = encoding + ("-causal" if causal else "")
+        maker.add("temporal", name, config, inputs, expected, SOURCE_FORMULA, options, parameters)
