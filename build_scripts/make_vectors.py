@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
+import vectors_geometry
 from make_vectors_graph import GraphMaker
 from toolchain_store import is_current, locked, mark_current, pyproject
 
@@ -84,6 +85,7 @@ class Maker:
         source: str,
         options: Case | None = None,
         parameters: Case | None = None,
+        tolerance: float = TOLERANCE,
     ) -> None:
         case: Case = {"name": name, "mechanism": mechanism, "config": config}
         if parameters:
@@ -93,7 +95,7 @@ class Maker:
             key: value if isinstance(value, bool) else self.written(value, 7) for key, value in (options or {}).items()
         }
         case["expected"] = {key: self.written(value) for key, value in expected.items()}
-        self.cases.setdefault(mechanism, []).append({**case, "tolerance": TOLERANCE, "source": source})
+        self.cases.setdefault(mechanism, []).append({**case, "tolerance": tolerance, "source": source})
 
     # --- scaled dot-product
 
@@ -315,6 +317,7 @@ def texts() -> dict[Path, str]:
     maker = Maker()
     makers: list[Callable[[], None]] = [maker.scaled_dot_product, maker.flash, maker.all_heads]
     makers.append(GraphMaker(maker).make)
+    makers.append(lambda: vectors_geometry.add_all(maker))
     for make in makers:
         make()
     about = "written by build_scripts/make_vectors.py, where the format is explained"

@@ -8,7 +8,7 @@ array([[2., 3.]], dtype=float32)
 
 from typing import Any
 
-from . import datasets
+from . import datasets, geometry
 from .attention import (
     CrossAttention,
     EdgeFeaturedAttention,
@@ -17,6 +17,8 @@ from .attention import (
     GraphAttention,
     GraphRoPEAttention,
     HNSWAwareAttention,
+    HyperbolicAttention,
+    MixedCurvatureAttention,
     MultiHeadAttention,
     SAGEAttention,
     ScaledDotProductAttention,
@@ -82,10 +84,12 @@ __all__ = [
     "GraphAttention",
     "GraphRoPEAttention",
     "HNSWAwareAttention",
+    "HyperbolicAttention",
     "InputTooLargeError",
     "IntersectionMask",
     "InvalidConfigError",
     "Memory",
+    "MixedCurvatureAttention",
     "MultiHeadAttention",
     "NumericalInstabilityError",
     "OutOfBoundsError",
@@ -105,6 +109,7 @@ __all__ = [
     "create",
     "datasets",
     "describe",
+    "geometry",
     "mechanisms",
     "register",
     "set_threads",

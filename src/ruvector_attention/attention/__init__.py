@@ -7,6 +7,8 @@ from .gin import GINAttention
 from .graph import GraphAttention
 from .graph_rope import GraphRoPEAttention
 from .hnsw_aware import HNSWAwareAttention
+from .hyperbolic import HyperbolicAttention
+from .mixed_curvature import MixedCurvatureAttention
 from .multi_head import MultiHeadAttention
 from .sage import SAGEAttention
 from .scaled_dot_product import ScaledDotProductAttention
@@ -21,6 +23,8 @@ __all__ = [
     "GraphAttention",
     "GraphRoPEAttention",
     "HNSWAwareAttention",
+    "HyperbolicAttention",
+    "MixedCurvatureAttention",
     "MultiHeadAttention",
     "SAGEAttention",
     "ScaledDotProductAttention",

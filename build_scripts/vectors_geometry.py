@@ -1,0 +1,118 @@
+"""Golden vectors of the geometric mechanisms: what geoopt, on torch, makes of them in float64. For make_vectors.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SOURCE = "torch and geoopt: PoincareBall, float64"
+TOLERANCE = 5e-6  # scores from distances: float32 rounds them by more than it rounds dot products
+
+Case = dict[str, Any]
+
+
+def in_ball(maker: Any, *shape: int, c: float, reach: float = 0.9) -> Any:
+    """Points of the ball with four decimals, at radii up to ``reach`` of its own."""
+    x = maker.random.standard_normal(shape)
+    radii = maker.random.random((*shape[:-1], 1)) * reach / c**0.5
+    x = x / maker.np.linalg.norm(x, axis=-1, keepdims=True) * radii
+    return maker.np.round(x, 4).astype(maker.np.float32)
+
+
+def _ball(c: float) -> Any:
+    import geoopt  # type: ignore[import-not-found, unused-ignore]
+    import torch  # type: ignore[import-not-found, unused-ignore]
+
+    return geoopt.PoincareBall(c=torch.tensor(c, dtype=torch.float64))
+
+
+def hyperbolic(
+    maker: Any,
+    name: str,
+    *,
+    c: float = 1.0,
+    tau: float = 1.0,
+    n_query: int = 5,
+    n_key: int = 8,
+    dim: int = 4,
+    dim_value: int = 3,
+    reach: float = 0.9,
+    tolerance: float = TOLERANCE,
+    mask: Any = None,
+    **config: Any,
+) -> None:
+    torch, ball = maker.torch, _ball(c)
+    shapes = {"query": (n_query, dim), "keys": (n_key, dim), "values": (n_key, dim_value)}
+    inputs = {key: in_ball(maker, *shape, c=c, reach=reach) for key, shape in shapes.items()}
+    q, k, v = (maker.tensor(array) for array in inputs.values())
+    scores = -ball.dist(q[:, None], k[None]) / tau
+    if mask is not None:
+        scores = scores.masked_fill(~torch.from_numpy(mask), -torch.inf)
+    weights = torch.softmax(scores, -1)
+    aggregation = config.get("aggregation", "gyromidpoint")
+    spread = v.expand(n_query, n_key, dim_value)
+    output = ball.weighted_midpoint(spread, weights, reducedim=[-2], dim=-1)
+    if aggregation == "tangent":
+        output = ball.expmap0(weights @ ball.logmap0(v))
+    elif aggregation == "frechet":
+        for _ in range(2000):
+            step = (weights[..., None] * ball.logmap(output[:, None], spread)).sum(-2)
+            output = ball.expmap(output, 0.1 * step)
+        assert float(step.norm()) < 1e-10
+    settings: Case = {"dim": dim, "curvature": -c, **config}
+    if tau != 1.0:
+        settings["temperature"] = tau
+    options = {} if mask is None else {"mask": mask}
+    expected = {"output": output.numpy(), "attention_weights": weights.numpy()}
+    maker.add("hyperbolic", name, settings, inputs, expected, SOURCE, options, tolerance=tolerance)
+
+
+def mixed_curvature(maker: Any, name: str, fusion: str, aggregation: str, sizes: tuple[int, int, int]) -> None:
+    import geoopt
+
+    torch, np = maker.torch, maker.np
+    flat, curved, turned = sizes
+    c, sphere_c, weights = 1.5, 0.6, np.round(maker.random.random(3) + 0.5, 3).astype(np.float32)
+    ball, sphere = _ball(c), geoopt.Sphere()
+    inputs: Case = {}
+    for key, n in (("query", 5), ("keys", 9), ("values", 9)):
+        parts = [maker.draw(n, flat), in_ball(maker, n, curved, c=c), maker.draw(n, turned)]
+        inputs[key] = np.concatenate(parts, axis=-1)
+    (qe, qh, qs), (ke, kh, ks), (ve, vh, vs) = (
+        torch.split(maker.tensor(array), list(sizes), dim=-1) for array in inputs.values()
+    )
+    qs, ks, vs = (sphere.projx(x) for x in (qs, ks, vs))  # of radius 1; distances there are sqrt(c) times ours
+    d = [torch.cdist(qe, ke), ball.dist(qh[:, None], kh[None]), sphere.dist(qs[:, None], ks[None]) / sphere_c**0.5]
+    w = maker.tensor(weights)
+    if fusion == "distance":
+        scores = -sum(w[i] * d[i] ** 2 for i in range(3))
+    else:
+        scores = w[0] * qe @ ke.T / flat**0.5 - w[1] * d[1] - w[2] * d[2]
+    shares = torch.softmax(scores, -1)
+    output = shares @ maker.tensor(inputs["values"])
+    if aggregation == "product":
+        middle = ball.weighted_midpoint(vh.expand(5, 9, curved), shares, reducedim=[-2], dim=-1)
+        output = torch.cat([shares @ ve, middle, sphere.projx(shares @ vs) / sphere_c**0.5], -1)
+    config: Case = {"dim": sum(sizes), "hyperbolic_dim": curved, "spherical_dim": turned, "hyperbolic_curvature": -c}
+    config |= {"spherical_curvature": sphere_c, "fusion": fusion, "aggregation": aggregation}
+    expected = {"output": output.numpy(), "attention_weights": shares.numpy()}
+    source = "torch and geoopt: PoincareBall and Sphere, float64"
+    parameters = {"component_weights": weights}
+    maker.add("mixed_curvature", name, config, inputs, expected, source, parameters=parameters, tolerance=TOLERANCE)
+
+
+def add_all(maker: Any) -> None:
+    seen = maker.random.random((5, 8)) < 0.6
+    seen[:, 2] = True
+    hyperbolic(maker, "plain")
+    hyperbolic(maker, "curved", c=2.5, tau=0.5, n_query=9, n_key=40, dim=8, dim_value=6)
+    hyperbolic(maker, "flat", c=0.1)
+    hyperbolic(maker, "one-query", n_query=1, n_key=30)
+    hyperbolic(maker, "mask", mask=seen)
+    hyperbolic(maker, "near-the-boundary", reach=0.999, tolerance=2e-5)
+    hyperbolic(maker, "tangent", aggregation="tangent", c=1.5)
+    hyperbolic(maker, "frechet", aggregation="frechet", c=1.5)
+    hyperbolic(maker, "lorentz", model="lorentz", c=0.7)
+    hyperbolic(maker, "lorentz-tangent", model="lorentz", aggregation="tangent", tau=2.0)
+    mixed_curvature(maker, "distance", "distance", "sum", (3, 5, 4))
+    mixed_curvature(maker, "scores", "scores", "sum", (4, 4, 4))
+    mixed_curvature(maker, "product", "distance", "product", (2, 4, 3))
