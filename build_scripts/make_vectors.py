@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
+import vectors_adaptive
 import vectors_geometry
 from make_vectors_graph import GraphMaker
 from toolchain_store import is_current, locked, mark_current, pyproject
@@ -320,6 +321,7 @@ def texts() -> dict[Path, str]:
     makers.append(lambda: vectors_geometry.add_all(maker))
     for make in makers:
         make()
+    vectors_adaptive.add_all(maker)
     about = "written by build_scripts/make_vectors.py, where the format is explained"
     return {
         TARGET / f"{mechanism}.json": f'{{"format": {json.dumps(about)}, "cases": [\n'

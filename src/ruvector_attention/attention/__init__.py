@@ -1,6 +1,7 @@
 """The mechanisms, one file each; importing this registers them all."""
 
 from .cross import CrossAttention
+from .dynamic_head import DynamicHeadAttention
 from .edge_featured import EdgeFeaturedAttention
 from .flash import FlashAttention
 from .gin import GINAttention
@@ -8,7 +9,10 @@ from .graph import GraphAttention
 from .graph_rope import GraphRoPEAttention
 from .hnsw_aware import HNSWAwareAttention
 from .hyperbolic import HyperbolicAttention
+from .linear import LinearAttention
+from .local_global import LocalGlobalAttention
 from .mixed_curvature import MixedCurvatureAttention
+from .moe import MoEAttention
 from .multi_head import MultiHeadAttention
 from .sage import SAGEAttention
 from .scaled_dot_product import ScaledDotProductAttention
@@ -17,6 +21,7 @@ from .temporal import TemporalAttention
 
 __all__ = [
     "CrossAttention",
+    "DynamicHeadAttention",
     "EdgeFeaturedAttention",
     "FlashAttention",
     "GINAttention",
@@ -24,7 +29,10 @@ __all__ = [
     "GraphRoPEAttention",
     "HNSWAwareAttention",
     "HyperbolicAttention",
+    "LinearAttention",
+    "LocalGlobalAttention",
     "MixedCurvatureAttention",
+    "MoEAttention",
     "MultiHeadAttention",
     "SAGEAttention",
     "ScaledDotProductAttention",
