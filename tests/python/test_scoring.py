@@ -191,6 +191,16 @@ def test_gradients_of_distances(kind: str, power: int) -> None:
         assert_gradient(grads.spaces[0, 1:], of_c)
 
 
+def test_gradients_at_opposite_points_are_bounded() -> None:
+    q, v = np.eye(4, dtype=np.float32)[:2], np.eye(3, dtype=np.float32)
+    k = np.stack([-q[0], q[1], q[0]])
+    spaces = [Space("spherical", 0, 4)]
+    out, lse = engine.attend(q, k, v, scale=1.0, spaces=spaces, return_lse=True)
+    grads = engine.attend_backward(q, k, v, out, lse, np.ones_like(out) + v[:2], scale=1.0, spaces=spaces)
+    assert np.abs(grads.query).max() < 1e3
+    assert np.abs(grads.keys).max() < 1e3
+
+
 def test_gradients_of_a_mixture_with_many_queries() -> None:
     """Tiles of whole lanes, several tiles of keys: against float64 differences of a few entries."""
     spaces = [Space("dot", 0, 6, 0.4), Space("poincare", 6, 13, 0.8, 1.5)]

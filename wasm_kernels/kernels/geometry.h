@@ -13,6 +13,7 @@
 
 enum { RV_DOT, RV_EUCLIDEAN, RV_POINCARE, RV_LORENTZ, RV_SPHERICAL, RV_SPACES };
 enum { RV_MAX_SEGMENTS = 8 };
+#define RV_LEAST_COSINE 1e-6f /* squared, of half an angle: at opposite points every direction leads back */
 
 typedef struct {
   int64_t begin, end, kind, power;
@@ -89,7 +90,7 @@ RV_INLINE rv_space_gradient space_gradient(const rv_segment *segment, const rv_s
   if (segment->power == 2) of_d = v_mul(of_d, v_add(d, d));
   if (segment->kind == RV_EUCLIDEAN || segment->kind == RV_SPHERICAL) {
     const float quarter_c = segment->kind == RV_SPHERICAL ? 0.25f * c : 0.0f;
-    const vf cosine = v_max(tiny, v_sub(one, v_mul(square, v_set(quarter_c))));
+    const vf cosine = v_max(v_set(RV_LEAST_COSINE), v_sub(one, v_mul(square, v_set(quarter_c))));
     const vf slope = v_div(v_set(0.5f), v_sqrt(v_mul(v_max(square, tiny), cosine))); /* of d by square */
     of.square = v_where_lt(zero, square, v_mul(of_d, slope), zero);
     if (segment->kind == RV_SPHERICAL) /* d = x / sqrt c with x by sqrt(c): -d / 2c + square * slope / c */

@@ -9,6 +9,7 @@ import numpy as np
 from ._table import Array
 
 DOT, EUCLIDEAN, POINCARE, LORENTZ, SPHERICAL = range(5)
+LEAST_COSINE = 1e-6  # squared, of half an angle: at opposite points every direction leads back
 
 
 class Space(NamedTuple):
@@ -94,7 +95,7 @@ def slopes(space: Space, raw: Array, a: Array, b: Array) -> Slopes:
     by_weight = -(distance**space.power)
     none = np.zeros_like(distance)
     if space.kind in (EUCLIDEAN, SPHERICAL):
-        cosine = np.maximum(1.0 - 0.25 * space.c * raw, 1e-30) if space.kind == SPHERICAL else 1.0
+        cosine = np.maximum(1.0 - 0.25 * space.c * raw, LEAST_COSINE) if space.kind == SPHERICAL else 1.0
         slope = 0.5 / np.sqrt(np.maximum(raw, 1e-30) * cosine)
         by_c = (raw * slope - 0.5 * distance) / space.c if space.kind == SPHERICAL else none
         return Slopes(np.where(raw > 0, by_distance * slope, 0.0), none, none, by_weight, by_distance * by_c)
