@@ -6,7 +6,8 @@
 
 enum { RV_FEW = 4, RV_TILE_VECTORS = RV_KEY_TILE / VL };
 
-/* scores[q, j] = <query q, key j> for nq queries and nk keys (multiples of four, or clamped to the last key). */
+/* Rows to come are fetched ahead: keys and values pass once, and it is memory that is waited for.
+ * scores[q, j] = <query q, key j> for nq queries and nk keys (multiples of four, or clamped to the last key). */
 RV_INLINE void few_dots(const int nq, const int nk, int64_t dim, const float *query, int64_t query_row,
                         const float *const *key, float *scores) {
   vf acc[4][8];
@@ -18,6 +19,7 @@ RV_INLINE void few_dots(const int nq, const int nk, int64_t dim, const float *qu
     RV_UNROLL for (int q = 0; q < nq; q++) queries[q] = v_load(query + q * query_row + d);
     RV_UNROLL for (int j = 0; j < nk; j++) {
       const vf keys = v_load(key[j] + d);
+      __builtin_prefetch(key[j] + d + nk * dim);
       RV_UNROLL for (int q = 0; q < nq; q++) acc[q][j] = v_fma(queries[q], keys, acc[q][j]);
     }
   }
@@ -52,9 +54,47 @@ static void few_scores(int64_t nq, int64_t n, int64_t dim, const float *query, i
   }
 }
 
-/* acc[q, :] += sum_j weights[q, j] * values[j, :] */
+/* acc[q, :] += sum_j weights[q, j] * values[j, :], for rows longer than registers hold. A few rows of values are read at a time from end to end, as streams; acc stays in the first cache level. */
+enum { RV_STREAMS = 8 };
+
+RV_INLINE void few_wide_values(const int nq, int64_t n, int64_t dim_value, const float *weights, const float *values,
+                             int64_t value_row, float *acc) {
+  for (int64_t j = 0; j < n; j += RV_STREAMS) {
+    const float *row[RV_STREAMS];
+    vf weight[4][RV_STREAMS];
+    RV_UNROLL for (int r = 0; r < RV_STREAMS; r++) {
+      const int64_t at = j + r < n ? j + r : n - 1;
+      row[r] = values + at * value_row;
+      RV_UNROLL for (int q = 0; q < nq; q++) weight[q][r] = v_set(j + r < n ? weights[q * RV_KEY_TILE + at] : 0.0f);
+    }
+    int64_t c = 0;
+    for (; c + VL <= dim_value; c += VL) {
+      vf sum[4];
+      RV_UNROLL for (int q = 0; q < nq; q++) sum[q] = v_load(acc + q * dim_value + c);
+      RV_UNROLL for (int r = 0; r < RV_STREAMS; r++) {
+        const vf value = v_load(row[r] + c);
+        __builtin_prefetch(row[r] + c + RV_STREAMS * value_row);
+        RV_UNROLL for (int q = 0; q < nq; q++) sum[q] = v_fma(weight[q][r], value, sum[q]);
+      }
+      RV_UNROLL for (int q = 0; q < nq; q++) v_store(acc + q * dim_value + c, sum[q]);
+    }
+    if (c == dim_value) continue;
+    const int64_t tail = dim_value - c;
+    RV_UNROLL for (int q = 0; q < nq; q++) {
+      vf sum = v_load_n(acc + q * dim_value + c, tail);
+      RV_UNROLL for (int r = 0; r < RV_STREAMS; r++) sum = v_fma(weight[q][r], v_load_n(row[r] + c, tail), sum);
+      v_store_n(acc + q * dim_value + c, sum, tail);
+    }
+  }
+}
+
+/* acc[q, :] += sum_j weights[q, j] * values[j, :], with all of acc in registers where it is at most `wide` vectors. */
 RV_INLINE void few_values_of(const int nq, const int wide, int64_t n, int64_t dim_value, const float *weights,
                              const float *values, int64_t value_row, float *acc) {
+  if (dim_value > wide * VL) {
+    few_wide_values(nq, n, dim_value, weights, values, value_row, acc);
+    return;
+  }
   int64_t c = 0;
   for (; c + wide * VL <= dim_value; c += wide * VL)
     micro_by_rows(nq, wide, n, weights, RV_KEY_TILE, values + c, value_row, acc + c, dim_value, 1);
