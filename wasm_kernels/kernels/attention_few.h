@@ -54,7 +54,8 @@ static void few_scores(int64_t nq, int64_t n, int64_t dim, const float *query, i
   }
 }
 
-/* acc[q, :] += sum_j weights[q, j] * values[j, :], for rows longer than registers hold. A few rows of values are read at a time from end to end, as streams; acc stays in the first cache level. */
+/* acc[q, :] += sum_j weights[q, j] * values[j, :], for rows longer than registers hold. A few rows of values are read at
+ * a time from end to end, as streams; acc stays in the first cache level. */
 enum { RV_STREAMS = 8 };
 
 RV_INLINE void few_wide_values(const int nq, int64_t n, int64_t dim_value, const float *weights, const float *values,
