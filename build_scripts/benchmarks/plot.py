@@ -26,6 +26,7 @@ MARKS = {
     "ruvector-attention": ("o", RED, True),
     "ruvector-attention-js": ("D", RED, False),
     "ruvector-attention-js-wasm": ("D", RED, True),
+    "ruvector-attention-js-resident": ("d", RED, True),
     "numpy": ("s", GREY, True),
     "torch": ("^", "#e08214", True),
     "torch@avx2-aten": ("^", "#e08214", False),
@@ -41,6 +42,7 @@ LEGEND = {
     "ruvector-attention": "ruvector-attention (Python)",
     "ruvector-attention-js": "… called from JavaScript, runtime pyodide",
     "ruvector-attention-js-wasm": "… called from JavaScript, runtime wasm",
+    "ruvector-attention-js-resident": "… the same, keys and values resident",
     "torch@avx2-aten": "torch, ATen alone held to AVX2",
 }
 UNKNOWN = ("*", "#000000", True)
