@@ -5,6 +5,7 @@
 #include "kernels/attention.c"
 #include "kernels/attention_backward.c"
 #include "kernels/attention_sparse.c"
+#include "kernels/edge_attention.c"
 #include "kernels/gemm.c"
 #include "kernels/measure.c"
 #include "kernels/rows.c"

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ruvector_attention import engine, kernels, products, sparse
+from ruvector_attention.edge_attention import EdgeCall
+from ruvector_attention.graph import Graph
 from ruvector_attention.scoring import Dropout, Space, Times
 from ruvector_attention.tiles import Tiles
 
@@ -242,6 +244,24 @@ def attention_sparse() -> None:
         bias = normal(random, edges.indices.size) if index % 3 == 0 else None
         out, lse = sparse.attend_sparse(query, keys, values, edges, bias=bias, return_lse=True, **settings)
         sparse.attend_sparse_backward(query, keys, values, edges, out, lse, grad, bias=bias, **settings)
+
+
+@case()
+def edge_attention() -> None:
+    """Every number of terms and of channels, one edge into a node to more than a tile of them."""
+    for index, terms in enumerate(DIMS):
+        random = np.random.default_rng(terms)
+        heads, n_node, n_edges = 1 + index % 3, 1 + index % 11, 200 if index % 7 == 0 else index
+        batch, width = (2,) if index % 5 == 0 else (), 1 + 11 * terms % len(DIMS)
+        graph = Graph(random.integers(0, n_node, (2, n_edges)), n_node)
+        fans = graph.fans(self_loops=index % 2 == 0, isolated_loops=False)
+        source, target = (normal(random, *batch, n_node, heads * terms) for _ in range(2))
+        values, grad = (normal(random, *batch, n_node, heads * width) for _ in range(2))
+        edge = normal(random, fans.n_rows, heads * terms) if index % 3 and fans.n_rows else None
+        keep = normal(random, *batch, heads, fans.sources.size) if index % 4 == 0 else None
+        call = EdgeCall(source, target, values, normal(random, heads, terms), fans, slope=0.2, edge=edge, keep=keep)
+        _, out, weights = call.forward()
+        call.backward(out, weights, grad)
 
 
 @case()
