@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
+from make_vectors_graph import GraphMaker
 from toolchain_store import is_current, locked, mark_current, pyproject
 
 TARGET = toolchain.ROOT / "tests" / "vectors"
@@ -68,9 +69,9 @@ class Maker:
 
     def written(self, array: Any, digits: int = 10) -> Case:
         array = self.np.asarray(array)
-        dtype = "bool" if array.dtype == bool else "float32"
+        dtype = {"b": "bool", "i": "int64"}.get(array.dtype.kind, "float32")
         flat = array.reshape(-1).tolist()
-        data = [int(x) for x in flat] if dtype == "bool" else [_number(x, digits) for x in flat]
+        data = [int(x) for x in flat] if dtype != "float32" else [_number(x, digits) for x in flat]
         return {"shape": list(array.shape), "dtype": dtype, "data": data}
 
     def add(
@@ -313,6 +314,7 @@ def texts() -> dict[Path, str]:
     """The files, one case a line."""
     maker = Maker()
     makers: list[Callable[[], None]] = [maker.scaled_dot_product, maker.flash, maker.all_heads]
+    makers.append(GraphMaker(maker).make)
     for make in makers:
         make()
     about = "written by build_scripts/make_vectors.py, where the format is explained"

@@ -11,6 +11,7 @@ from typing import Any
 from . import datasets
 from .attention import (
     CrossAttention,
+    EdgeFeaturedAttention,
     FlashAttention,
     MultiHeadAttention,
     ScaledDotProductAttention,
@@ -29,6 +30,7 @@ from .errors import (
     OutOfBoundsError,
     UnsupportedError,
 )
+from .graph import Graph
 from .kernels import backend, backends, use_backend
 from .masks import (
     AttentionMask,
@@ -66,8 +68,10 @@ __all__ = [
     "CrossAttention",
     "DenseMask",
     "DimensionMismatchError",
+    "EdgeFeaturedAttention",
     "EmptyInputError",
     "FlashAttention",
+    "Graph",
     "InputTooLargeError",
     "IntersectionMask",
     "InvalidConfigError",

@@ -28,6 +28,7 @@ from .ragged import IntArray, without_unread
 from .rows import Rows
 
 LEADING = "..."
+KEY_AXES = ("n_key", "n_node")  # what is looked at: max_sequence_length limits them
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class TensorSpec:
     optional: bool = False
     #: A query of one row may come without its row axis; so then does the result.
     bare_vector: bool = False
+    dtype: str = "float32"
 
     @property
     def named_axes(self) -> tuple[str, ...]:
@@ -53,7 +55,7 @@ class TensorSpec:
         return {
             "name": self.name,
             "axes": self.axes.split(),
-            "dtype": "float32",
+            "dtype": self.dtype,
             "optional": self.optional,
             "doc": self.doc,
         }
@@ -111,14 +113,14 @@ class Binding:
 class _Compiled:
     """A TensorSpec with what every call asks of it."""
 
-    __slots__ = ("axes", "bare_vector", "has_leading", "holds_keys", "spec")
+    __slots__ = ("axes", "bare_vector", "has_leading", "keys", "spec")
 
     def __init__(self, spec: TensorSpec) -> None:
         self.spec = spec
         self.axes = spec.named_axes
         self.has_leading = spec.has_leading
         self.bare_vector = spec.bare_vector
-        self.holds_keys = "n_key" in self.axes
+        self.keys = next((axis for axis in self.axes if axis in KEY_AXES), None)
 
 
 class Signature:
@@ -188,9 +190,9 @@ class Signature:
                     expected=bound,
                     actual=size,
                 )
-        if compiled.holds_keys and sizes["n_key"] > self._max_keys:
+        if compiled.keys and sizes[compiled.keys] > self._max_keys:
             raise InputTooLargeError(
-                f"{name} is {shape}, {sizes['n_key']} keys; expected at most {self._max_keys} "
+                f"{name} is {shape}, {sizes[compiled.keys]} keys; expected at most {self._max_keys} "
                 f"(max_sequence_length raises the limit)"
             )
         return full[:first]

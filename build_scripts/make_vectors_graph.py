@@ -1,0 +1,113 @@
+"""The golden cases of attention on graphs: what torch_geometric's layers, or torch with the formula, make of them.
+
+Part of make_vectors.py, whose Maker draws and writes the arrays.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from make_vectors import Case, Maker
+
+SOURCE_GAT = "torch_geometric.nn.GATConv with the same parameters, float64"
+SOURCE_GATV2 = "torch_geometric.nn.GATv2Conv with the same parameters, float64"
+
+
+class GraphMaker:
+    def __init__(self, maker: Maker) -> None:
+        self.maker = maker
+
+    def make(self) -> None:
+        self.edge_featured_cases()
+
+    def edges(self, n_node: int, n_edges: int) -> Any:
+        """Some of them parallel, some from a node to itself, some nodes without any."""
+        return self.maker.random.integers(0, [n_node, n_node - 1], (n_edges, 2)).T
+
+    # --- GAT and GATv2
+
+    def edge_featured(
+        self,
+        name: str,
+        variant: str,
+        *,
+        sizes: tuple[int, int] = (9, 30),
+        dim: int = 6,
+        heads: int = 2,
+        head_dim: int = 3,
+        edge_dim: int | None = None,
+        loops: bool = True,
+        concat: bool = True,
+        share: bool = False,
+        bias: bool = True,
+        slope: float = 0.2,
+    ) -> None:
+        from torch_geometric.nn import GATConv, GATv2Conv  # type: ignore[import-not-found, unused-ignore]
+
+        maker, width = self.maker, heads * head_dim
+        draw, tensor, torch = maker.draw, maker.tensor, maker.torch
+        common: Case = {
+            "heads": heads, "concat": concat, "negative_slope": slope, "add_self_loops": loops, "edge_dim": edge_dim,
+            "bias": bias,
+        }  # fmt: skip
+        parameters: Case = {"source_weight": draw(dim, width, size=dim**-0.5)}
+        state: Case = {}
+        if variant == "gat":
+            layer = GATConv(dim, head_dim, **common).double()
+            state["lin.weight"] = tensor(parameters["source_weight"]).T
+            names = {"source_attention": "att_src", "target_attention": "att_dst", "edge_attention": "att_edge"}
+            for ours, theirs in list(names.items())[: 2 if edge_dim is None else 3]:
+                parameters[ours] = draw(heads, head_dim)
+                state[theirs] = tensor(parameters[ours])[None]
+        else:
+            layer = GATv2Conv(dim, head_dim, share_weights=share, **common).double()
+            if not share:
+                parameters["target_weight"] = draw(dim, width, size=dim**-0.5)
+            parameters["attention"] = draw(heads, head_dim)
+            state["att"] = tensor(parameters["attention"])[None]
+            for side, ours in (("l", "source"), ("r", "source" if share else "target")):
+                state[f"lin_{side}.weight"] = tensor(parameters[f"{ours}_weight"]).T
+                if bias:
+                    parameters.setdefault(f"{ours}_bias", draw(width, size=0.3))
+                    state[f"lin_{side}.bias"] = tensor(parameters[f"{ours}_bias"])
+        if edge_dim is not None:
+            parameters["edge_weight"] = draw(edge_dim, width, size=edge_dim**-0.5)
+            state["lin_edge.weight"] = tensor(parameters["edge_weight"]).T
+        if bias:
+            parameters["bias"] = draw(width if concat else head_dim, size=0.3)
+            state["bias"] = tensor(parameters["bias"])
+        layer.load_state_dict(state)
+        inputs: Case = {"nodes": draw(sizes[0], dim), "edge_index": self.edges(*sizes)}
+        if edge_dim is not None:
+            inputs["edge_attr"] = draw(sizes[1], edge_dim)
+        edge_attr = None if edge_dim is None else tensor(inputs["edge_attr"])
+        with torch.no_grad():
+            output, (used, weights) = layer(
+                tensor(inputs["nodes"]), torch.from_numpy(inputs["edge_index"]), edge_attr,
+                return_attention_weights=True,
+            )  # fmt: skip
+        expected = {"output": output.numpy()}
+        if used.shape[1] == sizes[1]:  # with self loops its edges are others
+            expected["attention_weights"] = weights.numpy()
+        config: Case = {"dim": dim, "num_heads": heads, "head_dim": head_dim, "variant": variant}
+        config |= {} if edge_dim is None else {"edge_dim": edge_dim}
+        config |= {} if loops else {"add_self_loops": False}
+        config |= {} if concat else {"concat_heads": False}
+        config |= {"share_weights": True} if share else {}
+        config |= {} if bias else {"bias": False}
+        config |= {} if slope == 0.2 else {"negative_slope": slope}
+        source = SOURCE_GAT if variant == "gat" else SOURCE_GATV2
+        maker.add("edge_featured", f"{variant}-{name}", config, inputs, expected, source, parameters=parameters)
+
+    def edge_featured_cases(self) -> None:
+        for variant in ("gat", "gatv2"):
+            self.edge_featured("plain", variant)
+            self.edge_featured("edge-features", variant, edge_dim=4)
+            self.edge_featured("edge-features-without-self-loops", variant, edge_dim=4, loops=False)
+            self.edge_featured("without-self-loops", variant, loops=False)
+            self.edge_featured("mean-of-heads", variant, concat=False, edge_dim=2)
+            self.edge_featured("without-bias", variant, bias=False)
+            self.edge_featured("slope", variant, slope=0.05, edge_dim=1)
+            self.edge_featured("eight-heads-of-eight", variant, sizes=(20, 80), dim=16, heads=8, head_dim=8, edge_dim=5)
+        self.edge_featured("shared-map", "gatv2", share=True)
