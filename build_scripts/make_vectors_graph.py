@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 SOURCE_GAT = "torch_geometric.nn.GATConv with the same parameters, float64"
 SOURCE_GATV2 = "torch_geometric.nn.GATv2Conv with the same parameters, float64"
+SOURCE_DOT = "torch_geometric.nn.TransformerConv without root weight, torch.nn.functional.linear behind it, float64"
 
 
 class GraphMaker:
@@ -20,6 +21,10 @@ class GraphMaker:
 
     def make(self) -> None:
         self.edge_featured_cases()
+        for mechanism in ("graph", "gin", "sage"):
+            self.dot_edges(mechanism, "plain")
+            self.dot_edges(mechanism, "heads", heads=3, dim=12, sizes=(20, 90))
+            self.dot_edges(mechanism, "self-loops", loops=True)
 
     def edges(self, n_node: int, n_edges: int) -> Any:
         """Some of them parallel, some from a node to itself, some nodes without any."""
@@ -111,3 +116,57 @@ class GraphMaker:
             self.edge_featured("slope", variant, slope=0.05, edge_dim=1)
             self.edge_featured("eight-heads-of-eight", variant, sizes=(20, 80), dim=16, heads=8, head_dim=8, edge_dim=5)
         self.edge_featured("shared-map", "gatv2", share=True)
+
+    # --- dot products along edges
+
+    def dot_edges(
+        self,
+        mechanism: str,
+        name: str,
+        *,
+        sizes: tuple[int, int] = (9, 30),
+        dim: int = 6,
+        heads: int = 2,
+        loops: bool = False,
+    ) -> None:
+        """What TransformerConv gathers, and what each mechanism makes of that."""
+        from torch_geometric.nn import TransformerConv  # type: ignore[import-not-found, unused-ignore]
+        from torch_geometric.utils import (  # type: ignore[import-not-found, unused-ignore]
+            add_self_loops,
+            remove_self_loops,
+        )
+
+        maker, torch = self.maker, self.maker.torch
+        draw, tensor, linear = maker.draw, maker.tensor, maker.torch.nn.functional.linear
+        maps = {"graph": ["query", "keys", "values", "output"], "gin": ["query", "keys", "hidden", "output"]}
+        parameters: Case = {}
+        for part in maps.get(mechanism, ["query", "keys", "self", "output"]):
+            parameters[f"{part}_weight"] = draw(dim, dim, size=dim**-0.5)
+            if part != "self":
+                parameters[f"{part}_bias"] = draw(dim, size=0.3)
+        if mechanism == "gin":
+            parameters["eps"] = draw(1, size=0.5)
+        p = {key: tensor(value) for key, value in parameters.items()}
+        layer = TransformerConv(dim, dim // heads, heads=heads, root_weight=False).double()
+        own = "values" if mechanism == "graph" else None
+        state = {"lin_value.weight": torch.eye(dim).double(), "lin_value.bias": torch.zeros(dim).double()}
+        for theirs, ours in (("query", "query"), ("key", "keys"), ("value", own)):
+            if ours:
+                state |= {f"lin_{theirs}.weight": p[f"{ours}_weight"].T, f"lin_{theirs}.bias": p[f"{ours}_bias"]}
+        layer.load_state_dict(state, strict=False)  # a root weight is there, unused
+        inputs: Case = {"nodes": draw(sizes[0], dim), "edge_index": self.edges(*sizes)}
+        nodes, edges = tensor(inputs["nodes"]), torch.from_numpy(inputs["edge_index"])
+        if loops:
+            edges, _ = add_self_loops(remove_self_loops(edges)[0], num_nodes=sizes[0])
+        with torch.no_grad():
+            gathered, (_, weights) = layer(nodes, edges, return_attention_weights=True)
+            output = linear(gathered, p["output_weight"].T, p["output_bias"])
+            if mechanism == "gin":
+                summed = (1 + p["eps"]) * nodes + gathered
+                hidden = torch.relu(linear(summed, p["hidden_weight"].T, p["hidden_bias"]))
+                output = linear(hidden, p["output_weight"].T, p["output_bias"])
+            if mechanism == "sage":
+                output = output + linear(nodes, p["self_weight"].T)
+        expected = {"output": output.numpy()} | ({} if loops else {"attention_weights": weights.numpy()})
+        config = {"dim": dim, "num_heads": heads, "add_self_loops": loops}
+        maker.add(mechanism, name, config, inputs, expected, SOURCE_DOT, parameters=parameters)

@@ -259,7 +259,8 @@ def edge_attention() -> None:
         values, grad = (normal(random, *batch, n_node, heads * width) for _ in range(2))
         edge = normal(random, fans.n_rows, heads * terms) if index % 3 and fans.n_rows else None
         keep = normal(random, *batch, heads, fans.sources.size) if index % 4 == 0 else None
-        call = EdgeCall(source, target, values, normal(random, heads, terms), fans, slope=0.2, edge=edge, keep=keep)
+        attention = normal(random, heads, terms) * np.float32(terms**-0.5)
+        call = EdgeCall(source, target, values, attention, fans, slope=0.2, edge=edge, keep=keep)
         _, out, weights = call.forward()
         call.backward(out, weights, grad)
 

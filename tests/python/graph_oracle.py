@@ -93,3 +93,20 @@ def assert_gradients(found: Mapping[str, Array], expected: Mapping[str, Array], 
     for name, grad in expected.items():
         assert found[name].shape == grad.shape, name
         assert np.abs(found[name] - grad).max() <= tolerance * (1e-2 + np.abs(grad).max()), name
+
+
+def dot_edges(
+    query: Array, keys: Array, values: Array, edges: Array, bias: Array | None = None, *, heads: int, scale: float
+) -> tuple[Array, Array]:
+    """(what nodes gather, weights of the edges): scaled dot products head by head, bias (n_edges, heads)."""
+    q, k, v = (x.reshape(len(x), heads, -1) for x in (query, keys, values))
+    scores = scale * (q[edges[1]] * k[edges[0]]).sum(axis=-1)
+    weights = softmax_into(scores if bias is None else scores + bias, edges[1], len(query))
+    out = np.zeros_like(v, shape=(len(query), *v.shape[1:]))
+    np.add.at(out, edges[1], weights[..., None] * v[edges[0]])
+    return out.reshape(len(query), -1), weights
+
+
+def linear(p: Mapping[str, Array], name: str, x: Array) -> Array:
+    mapped: Array = x @ p[f"{name}_weight"] + p.get(f"{name}_bias", 0.0)
+    return mapped

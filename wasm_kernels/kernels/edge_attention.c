@@ -152,6 +152,14 @@ static int32_t rv_edge_attention(const rv_edge_attention_args *args) {
   return status;
 }
 
+RV_INLINE float dot(const float *x, const float *y, int64_t n) {
+  vf sum = v_zero();
+  int64_t c = 0;
+  for (; c + VL <= n; c += VL) sum = v_fma(v_load(x + c), v_load(y + c), sum);
+  if (c < n) sum = v_fma(v_load_n(x + c, n - c), v_load_n(y + c, n - c), sum);
+  return v_hsum(sum);
+}
+
 /* From the gradient of a score to those of its terms. */
 static void edge_line_backward(const rv_fan *of, const float *target, int64_t edge, float of_score, float *grad_source,
                                float *grad_target, float *grad_edge, float *grad_attention) {
@@ -191,8 +199,7 @@ static int32_t rv_edge_attention_backward(const rv_edge_attention_backward_args 
       const int64_t at = ((b * args->n_target + i) * args->heads + h) * args->dim_value;
       const float *grad_out = args->grad_out + at, *target = of.target + i * of.source_row;
       float *grad_target = args->grad_target + (target - args->target);
-      float delta = 0;
-      for (int64_t c = 0; c < of.dim_value; c++) delta += args->out[at + c] * grad_out[c];
+      const float delta = dot(args->out + at, grad_out, of.dim_value);
       for (int64_t first = args->indptr[i], n; first < args->indptr[i + 1]; first += n) {
         n = rv_min_int(RV_KEY_TILE, args->indptr[i + 1] - first);
         gathered_dots(grad_out, of.values, of.value_row, of.dim_value, of.sources + first, n, products);

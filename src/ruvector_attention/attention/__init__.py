@@ -3,7 +3,10 @@
 from .cross import CrossAttention
 from .edge_featured import EdgeFeaturedAttention
 from .flash import FlashAttention
+from .gin import GINAttention
+from .graph import GraphAttention
 from .multi_head import MultiHeadAttention
+from .sage import SAGEAttention
 from .scaled_dot_product import ScaledDotProductAttention
 from .self_attention import SelfAttention
 
@@ -11,7 +14,10 @@ __all__ = [
     "CrossAttention",
     "EdgeFeaturedAttention",
     "FlashAttention",
+    "GINAttention",
+    "GraphAttention",
     "MultiHeadAttention",
+    "SAGEAttention",
     "ScaledDotProductAttention",
     "SelfAttention",
 ]

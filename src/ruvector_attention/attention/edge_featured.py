@@ -17,7 +17,7 @@ from ..graph import Fans
 from ..options import CheckFinite
 from ..registry import register
 from ..specs import TensorSpec
-from .over_edges import EDGE_ATTR, EDGE_INDEX, NODES, OverEdgesAttention, OverEdgesConfig, Pass, _with_loops
+from .over_edges import EDGE_ATTR, EDGE_INDEX, NODES, OverEdgesAttention, OverEdgesConfig, Pass, with_loops
 
 
 @dataclass(frozen=True)
@@ -278,8 +278,8 @@ class EdgeFeaturedAttention(OverEdgesAttention):
         edges = None
         if edge_features is not None:
             pairs = np.stack([np.arange(count), np.zeros(count, np.int64)])
-            edges = self._bound(keys, pairs, edge_features, check_finite).edge_attr
-            edges = None if edges is None else _with_loops(edges, fans)
+            edges = self._bound(keys, pairs, edge_features, check_finite).features
+            edges = None if edges is None else with_loops(edges, fans)
         if loops.size:
             is_same = keys is values
             keys = np.concatenate([keys, query])

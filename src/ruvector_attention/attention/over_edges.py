@@ -55,10 +55,13 @@ class Pass(NamedTuple):
     backward: Callable[[Float32Array], tuple[Float32Array, Float32Array | None, dict[str, Float32Array]]]
 
 
-class _Bound(NamedTuple):
+class Bound(NamedTuple):
+    """A call's arrays, checked. ``features`` are those of edges, as the caller gave them, or whatever else a mechanism
+    makes them from."""
+
     nodes: Float32Array
     graph: Graph
-    edge_attr: Float32Array | None
+    features: Float32Array | None
 
 
 class OverEdgesAttention(Attention):
@@ -79,7 +82,7 @@ class OverEdgesAttention(Attention):
     def _fixed_axes(self) -> dict[str, int]:
         return {"ends": 2, **super()._fixed_axes()}
 
-    def _bound(self, nodes: ArrayLike, edge_index: EdgesLike, edge_attr: ArrayLike, check_finite: bool) -> _Bound:
+    def _bound(self, nodes: ArrayLike, edge_index: EdgesLike, edge_attr: ArrayLike, check_finite: bool) -> Bound:
         binding = self.bind(nodes=nodes)
         graph = Graph.of(edge_index, binding.sizes["n_node"])
         edges = None
@@ -101,16 +104,27 @@ class OverEdgesAttention(Attention):
             for name, array in (("nodes", binding.arrays[0]), ("edge_attr", edges)):
                 if array is not None and kernels.active.all_finite(contiguous(array), array.size):
                     raise_non_finite(**{name: array})
-        return _Bound(binding.arrays[0], graph, edges)
+        return Bound(binding.arrays[0], graph, edges)
 
     def _fans(self, graph: Graph) -> Fans:
         config = self.config
         return graph.fans(self_loops=config.add_self_loops, isolated_loops=config.isolated == "self")
 
-    def _run(self, bound: _Bound, training: bool, check_finite: bool) -> tuple[Fans, Pass]:
+    def _edge_rows(self, bound: Bound, fans: Fans) -> Float32Array | None:
+        """Features (..., fans.n_rows, channels): of the edges, and behind them of the loops."""
+        return None if bound.features is None else with_loops(bound.features, fans)
+
+    def _edge_rows_backward(self, grad: Float32Array, bound: Bound, fans: Fans) -> dict[str, Float32Array]:
+        """The gradients of what ``_edge_rows`` read, by name."""
+        return {"edge_attr": without_loops(grad, fans)}
+
+    def _star_features(self, bound: Bound, present: Any, edges: Float32Array | None) -> Float32Array | None:
+        """The features of a graph of some of the nodes, in which these are those of its edges."""
+        return edges
+
+    def _run(self, bound: Bound, training: bool, check_finite: bool) -> tuple[Fans, Pass]:
         fans = self._fans(bound.graph)
-        edges = None if bound.edge_attr is None else _with_loops(bound.edge_attr, fans)
-        return fans, self._pass(bound.nodes, fans, edges, training, check_finite)
+        return fans, self._pass(bound.nodes, fans, self._edge_rows(bound, fans), training, check_finite)
 
     # --- computing
 
@@ -124,16 +138,16 @@ class OverEdgesAttention(Attention):
         check_finite: CheckFinite = True,
     ) -> Float32Array:
         """The outputs of all nodes, (..., n_node, channels)."""
-        bound = self._bound(nodes, edge_index, edge_attr, check_finite)
+        return self._forward(self._bound(nodes, edge_index, edge_attr, check_finite), training, check_finite)
+
+    def _forward(self, bound: Bound, training: bool, check_finite: bool) -> Float32Array:
         fans, found = self._run(bound, training, check_finite)
         if training:
 
             def backward(grad: Float32Array) -> dict[str, Float32Array]:
                 of_nodes, of_rows, gradients = found.backward(grad)
-                named = {"nodes": of_nodes, **gradients}
-                if bound.edge_attr is not None and of_rows is not None:
-                    named["edge_attr"] = _without_loops(of_rows, fans)
-                return named
+                of_edges = {} if of_rows is None else self._edge_rows_backward(of_rows, bound, fans)
+                return {"nodes": of_nodes, **gradients, **of_edges}
 
             self._record(found.output.shape, backward)
         return found.output
@@ -152,9 +166,7 @@ class OverEdgesAttention(Attention):
         """
         bound = self._bound(nodes, edge_index, edge_attr, check_finite)
         fans, found = self._run(bound, False, check_finite)
-        return fans.by_edge(
-            found.weights(), bound.graph.removed_loops(self_loops=self.config.add_self_loops and fans.loops.size > 0)
-        )
+        return fans.by_edge(found.weights(), bound.graph.removed_loops(self_loops=self.config.add_self_loops))
 
     def weights_by_edge(
         self, nodes: ArrayLike, edge_index: EdgesLike, edge_attr: ArrayLike = None
@@ -186,7 +198,7 @@ class OverEdgesAttention(Attention):
         bound = self._bound(nodes, edge_index, edge_attr, check_finite)
         node = _checked_node(node, bound.graph.n_node)
         own = np.flatnonzero(bound.graph.targets == node)
-        edges = None if bound.edge_attr is None else bound.edge_attr[..., own, :]
+        edges = None if bound.features is None else bound.features[..., own, :]
         return self._one_node(bound, node, bound.graph.sources[own], edges, check_finite)
 
     def forward_k_hop(
@@ -207,17 +219,17 @@ class OverEdgesAttention(Attention):
             raise UnsupportedError(f"k is {k!r}; expected an integer of at least 1")
         around, _ = bound.graph.around(node, int(k))
         edges = None
-        if bound.edge_attr is not None:
-            edges = np.zeros((*bound.edge_attr.shape[:-2], around.size, bound.edge_attr.shape[-1]), np.float32)
+        if bound.features is not None:
+            edges = np.zeros((*bound.features.shape[:-2], around.size, bound.features.shape[-1]), np.float32)
             place = np.full(bound.graph.n_node, -1)
             place[around] = np.arange(around.size)
             own = np.flatnonzero((bound.graph.targets == node) & (bound.graph.sources != node))[::-1]
             for edge in own:  # backwards: of parallel edges the first stays
-                edges[..., place[bound.graph.sources[edge]], :] = bound.edge_attr[..., edge, :]
+                edges[..., place[bound.graph.sources[edge]], :] = bound.features[..., edge, :]
         return self._one_node(bound, node, around, edges, check_finite)
 
     def _one_node(
-        self, bound: _Bound, node: int, sources: Any, edges: Float32Array | None, check_finite: bool
+        self, bound: Bound, node: int, sources: Any, edges: Float32Array | None, check_finite: bool
     ) -> Float32Array:
         """The output of a node that has edges from these sources."""
         others = np.setdiff1d(sources, [node])
@@ -225,7 +237,8 @@ class OverEdgesAttention(Attention):
         place = np.full(bound.graph.n_node, 0)
         place[others] = np.arange(1, present.size)
         star = Graph(np.stack([place[sources], np.zeros(len(sources), np.int64)]), present.size)
-        _, found = self._run(_Bound(bound.nodes[..., present, :], star, edges), False, check_finite)
+        features = self._star_features(bound, present, edges)
+        _, found = self._run(Bound(bound.nodes[..., present, :], star, features), False, check_finite)
         return found.output[..., 0, :]
 
 
@@ -246,7 +259,7 @@ def _loop_parts(fans: Fans) -> tuple[Any, Any, Any, Any]:
     return rows, starts, np.searchsorted(fans.loops, nodes), counts
 
 
-def _with_loops(edge_attr: Float32Array, fans: Fans) -> Float32Array:
+def with_loops(edge_attr: Float32Array, fans: Fans) -> Float32Array:
     """Features of edges and behind them those of the loops: the mean over the other edges into the node, or zeros."""
     if not fans.loops.size:
         return edge_attr
@@ -257,8 +270,8 @@ def _with_loops(edge_attr: Float32Array, fans: Fans) -> Float32Array:
     return np.concatenate([edge_attr, loops], axis=-2)
 
 
-def _without_loops(grad: Float32Array, fans: Fans) -> Float32Array:
-    """The gradient of the features of edges from that of ``_with_loops``."""
+def without_loops(grad: Float32Array, fans: Fans) -> Float32Array:
+    """The gradient of the features of edges from that of ``with_loops``."""
     of_edges = grad[..., : fans.n_edges, :].copy()
     if fans.loops.size == fans.indptr.size - 1:
         rows, _, places, counts = _loop_parts(fans)
