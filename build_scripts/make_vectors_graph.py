@@ -15,6 +15,9 @@ SOURCE_GATV2 = "torch_geometric.nn.GATv2Conv with the same parameters, float64"
 SOURCE_DOT = "torch_geometric.nn.TransformerConv without root weight, torch.nn.functional.linear behind it, float64"
 
 
+SOURCE_FORMULA = "torch.nn.functional.scaled_dot_product_attention with the addition of the formula, float64"
+
+
 class GraphMaker:
     def __init__(self, maker: Maker) -> None:
         self.maker = maker
@@ -25,6 +28,14 @@ class GraphMaker:
             self.dot_edges(mechanism, "plain")
             self.dot_edges(mechanism, "heads", heads=3, dim=12, sizes=(20, 90))
             self.dot_edges(mechanism, "self-loops", loops=True)
+        for interleaved in (False, True):
+            self.graph_rope(interleaved, dim=8)
+            self.graph_rope(interleaved, dim=7, base=50.0, scaling=2.5)
+        self.hnsw_aware("layers", distance=False)
+        self.hnsw_aware("layers-and-distance", distance=True)
+        self.temporal("decay", causal=True)
+        self.temporal("decay", causal=False)
+        self.temporal("time2vec", causal=True)
 
     def edges(self, n_node: int, n_edges: int) -> Any:
         """Some of them parallel, some from a node to itself, some nodes without any."""
@@ -170,3 +181,75 @@ class GraphMaker:
         expected = {"output": output.numpy()} | ({} if loops else {"attention_weights": weights.numpy()})
         config = {"dim": dim, "num_heads": heads, "add_self_loops": loops}
         maker.add(mechanism, name, config, inputs, expected, SOURCE_DOT, parameters=parameters)
+
+    # --- additions to the scores
+
+    def _triple(self, dim: int, n_query: int = 5, n_key: int = 9) -> Case:
+        draw = self.maker.draw
+        return {"query": draw(n_query, dim), "keys": draw(n_key, dim), "values": draw(n_key, 3)}
+
+    def graph_rope(self, interleaved: bool, *, dim: int, base: float = 10_000.0, scaling: float = 1.0) -> None:
+        """Pairs of channels as complex numbers, turned by multiplication."""
+        maker, torch = self.maker, self.maker.torch
+        inputs, pairs = self._triple(dim), dim // 2
+        options = {"query_positions": maker.draw(5, size=9), "key_positions": maker.draw(9, size=9)}
+
+        def turned(x: Any, positions: Any) -> Any:
+            head, rest = maker.tensor(x)[:, : 2 * pairs], maker.tensor(x)[:, 2 * pairs :]
+            split = head.unflatten(-1, (pairs, 2)) if interleaved else head.unflatten(-1, (2, pairs)).transpose(-1, -2)
+            z = torch.view_as_complex(split.contiguous())
+            angles = (
+                maker.tensor(positions)[:, None] / scaling / base ** (torch.arange(pairs).double() * 2 / (2 * pairs))
+            )
+            split = torch.view_as_real(z * torch.polar(torch.ones_like(angles), angles))
+            split = split if interleaved else split.transpose(-1, -2)
+            return torch.cat([split.flatten(-2), rest], dim=-1).numpy()
+
+        query = turned(inputs["query"], options["query_positions"])
+        keys = turned(inputs["keys"], options["key_positions"])
+        expected = maker.attend(query, keys, inputs["values"], dim**-0.5)
+        config: Case = {"dim": dim, "interleaved": interleaved, "base": base, "scaling": scaling}
+        name = f"dim-{dim}-{'interleaved' if interleaved else 'halves'}"
+        maker.add("graph_rope", name, config, inputs, expected, SOURCE_FORMULA, options)
+
+    def hnsw_aware(self, name: str, *, distance: bool) -> None:
+        maker, torch = self.maker, self.maker.torch
+        inputs, layers = self._triple(6), maker.random.integers(0, 4, 9)
+        parameters: Case = {"layer_bias": maker.draw(4)}
+        addend = maker.tensor(parameters["layer_bias"])[torch.from_numpy(layers)].expand(5, 9)
+        if distance:
+            parameters["distance_weight"] = maker.draw(1)
+            gaps = torch.cdist(maker.tensor(inputs["query"]), maker.tensor(inputs["keys"]))
+            addend = addend - maker.tensor(parameters["distance_weight"]) * gaps
+        expected = maker.attend(inputs["query"], inputs["keys"], inputs["values"], 6**-0.5, addend.numpy())
+        config = {"dim": 6, "num_layers": 4, "distance": distance}
+        source = SOURCE_FORMULA
+        maker.add("hnsw_aware", name, config, inputs, expected, source, {"layers": layers}, parameters)
+
+    def temporal(self, encoding: str, *, causal: bool) -> None:
+        maker, torch, np = self.maker, self.maker.torch, self.maker.np
+        inputs = self._triple(6)
+        options = {name: np.sort(maker.draw(n, size=4)) for name, n in (("query_times", 5), ("key_times", 9))}
+        of_query, of_keys = (maker.tensor(times) for times in options.values())
+        query, keys, addend = maker.tensor(inputs["query"]), maker.tensor(inputs["keys"]), torch.zeros(5, 9).double()
+        if encoding == "decay":
+            parameters = {"decay": maker.draw(1), "log_theta": maker.draw(1)}
+            decay, log_theta = (maker.tensor(value) for value in parameters.values())
+            addend = decay * torch.exp(-(of_query[:, None] - of_keys).abs() / log_theta.exp())
+        else:
+            parameters = {f"time_{name}": maker.draw(4) for name in ("frequency", "phase")}
+            parameters |= {f"time_{name}_weight": maker.draw(4, 6, size=0.5) for name in ("query", "keys")}
+            frequency, phase, of_queries, of_rows = (maker.tensor(value) for value in parameters.values())
+
+            def waves(times: Any) -> Any:
+                angles = (times - of_keys[0])[:, None] * frequency + phase
+                return torch.cat([angles[:, :1], angles[:, 1:].sin()], dim=1)
+
+            query, keys = query + waves(of_query) @ of_queries, keys + waves(of_keys) @ of_rows
+        if causal:
+            addend = torch.where(of_keys <= of_query[:, None], addend, -torch.inf)
+        expected = maker.attend(query.numpy(), keys.numpy(), inputs["values"], 6**-0.5, addend.numpy())
+        config: Case = {"dim": 6, "encoding": encoding, "causal": causal}
+        config |= {"time_dim": 4} if encoding == "time2vec" else {}
+        name = encoding + ("-causal" if causal else "")
+        maker.add("temporal", name, config, inputs, expected, SOURCE_FORMULA, options, parameters)

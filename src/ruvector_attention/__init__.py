@@ -15,10 +15,13 @@ from .attention import (
     FlashAttention,
     GINAttention,
     GraphAttention,
+    GraphRoPEAttention,
+    HNSWAwareAttention,
     MultiHeadAttention,
     SAGEAttention,
     ScaledDotProductAttention,
     SelfAttention,
+    TemporalAttention,
 )
 from .base import Attention
 from .builder import AttentionBuilder
@@ -77,6 +80,8 @@ __all__ = [
     "GINAttention",
     "Graph",
     "GraphAttention",
+    "GraphRoPEAttention",
+    "HNSWAwareAttention",
     "InputTooLargeError",
     "IntersectionMask",
     "InvalidConfigError",
@@ -89,6 +94,7 @@ __all__ = [
     "SelfAttention",
     "Setting",
     "StridedMask",
+    "TemporalAttention",
     "TensorPool",
     "TensorSpec",
     "UnionMask",

@@ -48,6 +48,10 @@ def normal(random: np.random.Generator, *shape: int) -> Array:
     return random.standard_normal(shape).astype(np.float32)
 
 
+def grid(x: Array) -> Array:
+    return np.round(x * 256) / np.float32(256)
+
+
 def options(random: np.random.Generator, n_query: int, n_key: int) -> Iterator[dict[str, Any]]:
     """Everything that changes which keys a query sees, one after another for ever."""
     while True:
@@ -255,9 +259,11 @@ def edge_attention() -> None:
         batch, width = (2,) if index % 5 == 0 else (), 1 + 11 * terms % len(DIMS)
         graph = Graph(random.integers(0, n_node, (2, n_edges)), n_node)
         fans = graph.fans(self_loops=index % 2 == 0, isolated_loops=False)
-        source, target = (normal(random, *batch, n_node, heads * terms) for _ in range(2))
+        # sums on a grid that misses 0: at the LeakyReLU's kink, rounding decides on the gradient
+        source = grid(normal(random, *batch, n_node, heads * terms))
+        target = grid(normal(random, *batch, n_node, heads * terms)) + np.float32(2**-10)
         values, grad = (normal(random, *batch, n_node, heads * width) for _ in range(2))
-        edge = normal(random, fans.n_rows, heads * terms) if index % 3 and fans.n_rows else None
+        edge = grid(normal(random, fans.n_rows, heads * terms)) if index % 3 and fans.n_rows else None
         keep = normal(random, *batch, heads, fans.sources.size) if index % 4 == 0 else None
         attention = normal(random, heads, terms) * np.float32(terms**-0.5)
         call = EdgeCall(source, target, values, attention, fans, slope=0.2, edge=edge, keep=keep)

@@ -1,0 +1,94 @@
+"""What mechanisms share that are softmax attention with something of their own in the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from .. import engine
+from ..arrays import ArrayLike, Float32Array
+from ..gradients import addend_gradients
+from ..memory import KeysLike
+from ..specs import KEYS, QUERY, VALUES, Binding
+from .scaled_dot_product import ScaledDotProductConfig, SoftmaxAttention
+
+
+def _nothing(grads: engine.Gradients) -> dict[str, Float32Array]:
+    return {}
+
+
+class Addition(NamedTuple):
+    """What a mechanism adds to a call: more keywords of the engine, rows added to queries and keys, and the way from
+    the engine's gradients to those of its parameters."""
+
+    options: dict[str, Any]
+    query: Float32Array | None = None
+    keys: Float32Array | None = None
+    backward: Callable[[engine.Gradients], dict[str, Float32Array]] = _nothing
+
+
+class ScoredAttention(SoftmaxAttention):
+    """Queries, keys and values as they come, one head; a mechanism's ``forward`` says what it adds."""
+
+    Config = ScaledDotProductConfig
+    inputs = (QUERY, KEYS, VALUES)
+
+    config: ScaledDotProductConfig
+
+    def _setup(self) -> None:
+        self._scale = self.config.score_scale(self.config.dim)
+
+    def _added(self, binding: Binding, own: Mapping[str, Any]) -> Addition:
+        """The options of a call that are the mechanism's own, as the engine reads them."""
+        raise NotImplementedError(f"{type(self).__name__} adds nothing")
+
+    def _prepared(
+        self, binding: Binding, own: dict[str, Any], addends: dict[str, Any]
+    ) -> tuple[Addition, dict[str, Any]]:
+        return self._added(binding, own), self._score_options(binding, **addends)
+
+    def _output(
+        self,
+        query: ArrayLike,
+        keys: KeysLike,
+        values: ArrayLike,
+        own: dict[str, Any],
+        training: bool,
+        *,
+        mask: Any,
+        bias: Any,
+        **addends: Any,
+    ) -> Float32Array:
+        binding = self.bind(query=query, keys=keys, values=values)
+        addition, options = self._prepared(binding, own, {"mask": mask, "bias": bias, **addends})
+        options |= addition.options
+        query, keys, values = self._training_arrays(binding) if training else binding.arrays
+        query = query if addition.query is None else query + addition.query
+        keys = keys if addition.keys is None else keys + addition.keys
+        with binding.blaming_inputs():
+            if not training:
+                return binding.restore(self._attend(query, keys, values, options))
+            attended, attend_backward = self._attend_training(query, keys, values, options)
+        output = binding.restore(attended)
+
+        def backward(grad: Float32Array) -> dict[str, Float32Array]:
+            grads = attend_backward(binding.lift(grad))
+            return {
+                "query": binding.restore(grads.query),
+                **({} if binding.rows is not None else {"keys": grads.keys, "values": grads.values}),
+                **addend_gradients(grads.bias, binding, mask=mask, bias=bias),
+                **addition.backward(grads),
+            }
+
+        self._record(output.shape, backward)
+        return output
+
+    def _weights(self, query: ArrayLike, keys: KeysLike, own: dict[str, Any], **addends: Any) -> Float32Array:
+        binding = self.bind(query=query, keys=keys)
+        addition, options = self._prepared(binding, own, addends)
+        query, keys = binding.arrays
+        query = query if addition.query is None else query + addition.query
+        keys = keys if addition.keys is None else keys + addition.keys
+        with binding.blaming_inputs():
+            weights = engine.weights(query, keys, scale=self._scale, **options | addition.options)
+        return binding.restore(weights)
