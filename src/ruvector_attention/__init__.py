@@ -11,16 +11,19 @@ from typing import Any
 from . import datasets
 from .attention import (
     CrossAttention,
+    CrossSpaceAttention,
     EdgeFeaturedAttention,
     FlashAttention,
     GINAttention,
     GraphAttention,
     GraphRoPEAttention,
+    HierarchicalAttention,
     HNSWAwareAttention,
     MultiHeadAttention,
     SAGEAttention,
     ScaledDotProductAttention,
     SelfAttention,
+    StructuralAttention,
     TemporalAttention,
 )
 from .base import Attention
@@ -72,6 +75,7 @@ __all__ = [
     "CSRMask",
     "CausalMask",
     "CrossAttention",
+    "CrossSpaceAttention",
     "DenseMask",
     "DimensionMismatchError",
     "EdgeFeaturedAttention",
@@ -82,6 +86,7 @@ __all__ = [
     "GraphAttention",
     "GraphRoPEAttention",
     "HNSWAwareAttention",
+    "HierarchicalAttention",
     "InputTooLargeError",
     "IntersectionMask",
     "InvalidConfigError",
@@ -94,6 +99,7 @@ __all__ = [
     "SelfAttention",
     "Setting",
     "StridedMask",
+    "StructuralAttention",
     "TemporalAttention",
     "TensorPool",
     "TensorSpec",

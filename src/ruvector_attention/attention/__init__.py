@@ -1,29 +1,35 @@
 """The mechanisms, one file each; importing this registers them all."""
 
 from .cross import CrossAttention
+from .cross_space import CrossSpaceAttention
 from .edge_featured import EdgeFeaturedAttention
 from .flash import FlashAttention
 from .gin import GINAttention
 from .graph import GraphAttention
 from .graph_rope import GraphRoPEAttention
+from .hierarchical import HierarchicalAttention
 from .hnsw_aware import HNSWAwareAttention
 from .multi_head import MultiHeadAttention
 from .sage import SAGEAttention
 from .scaled_dot_product import ScaledDotProductAttention
 from .self_attention import SelfAttention
+from .structural import StructuralAttention
 from .temporal import TemporalAttention
 
 __all__ = [
     "CrossAttention",
+    "CrossSpaceAttention",
     "EdgeFeaturedAttention",
     "FlashAttention",
     "GINAttention",
     "GraphAttention",
     "GraphRoPEAttention",
     "HNSWAwareAttention",
+    "HierarchicalAttention",
     "MultiHeadAttention",
     "SAGEAttention",
     "ScaledDotProductAttention",
     "SelfAttention",
+    "StructuralAttention",
     "TemporalAttention",
 ]
