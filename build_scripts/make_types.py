@@ -51,6 +51,7 @@ ARRAYS = {
     "ArrayLike": "ArrayInput",
     "array": "ArrayInput",
     "KeysLike": "ArrayInput | Memory",
+    "EdgesLike": "ArrayInput | { edges: ArrayInput }",
 }
 
 

@@ -17,6 +17,8 @@ SOURCE_DOT = "torch_geometric.nn.TransformerConv without root weight, torch.nn.f
 
 SOURCE_FORMULA = "torch.nn.functional.scaled_dot_product_attention with the addition of the formula, float64"
 
+SOURCE_TORCH = "torch, linear, tanh, softmax and products of the formula, float64"
+
 
 class GraphMaker:
     def __init__(self, maker: Maker) -> None:
@@ -36,6 +38,9 @@ class GraphMaker:
         self.temporal("decay", causal=True)
         self.temporal("decay", causal=False)
         self.temporal("time2vec", causal=True)
+        self.structural()
+        self.cross_space()
+        self.hierarchical()
 
     def edges(self, n_node: int, n_edges: int) -> Any:
         """Some of them parallel, some from a node to itself, some nodes without any."""
@@ -253,3 +258,90 @@ class GraphMaker:
         config |= {"time_dim": 4} if encoding == "time2vec" else {}
         name = encoding + ("-causal" if causal else "")
         maker.add("temporal", name, config, inputs, expected, SOURCE_FORMULA, options, parameters)
+
+    # --- sums of the above
+
+    def _along(self, query: Any, keys: Any, values: Any, edges: Any, heads: int, bias: Any = None) -> Any:
+        """Dense attention with a mask of edges, head by head; there are no parallel edges."""
+        torch, n_node = self.maker.torch, query.shape[0]
+        addend = torch.full((heads, n_node, n_node), -torch.inf).double()
+        addend[:, edges[1], edges[0]] = 0.0 if bias is None else bias.T
+        q, k, v = (x.reshape(n_node, heads, -1).transpose(0, 1) for x in (query, keys, values))
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=addend).transpose(0, 1).flatten(1)
+
+    def _simple_edges(self, n_node: int, n_edges: int) -> Any:
+        """Without parallel edges, and with one from every node to itself."""
+        np = self.maker.np
+        drawn = np.concatenate([self.edges(n_node, n_edges), np.tile(np.arange(n_node), (2, 1))], axis=1)
+        return np.unique(drawn, axis=1)
+
+    def _linear(self, parameters: Case, name: str, x: Any) -> Any:
+        tensor = self.maker.tensor
+        weight, bias = tensor(parameters[f"{name}_weight"]), tensor(parameters[f"{name}_bias"])
+        return self.maker.torch.nn.functional.linear(x, weight.T, bias)
+
+    def _maps(self, maps: dict[str, tuple[int, int]]) -> Case:
+        parameters: Case = {}
+        for name, (fan_in, fan_out) in maps.items():
+            parameters[f"{name}_weight"] = self.maker.draw(fan_in, fan_out, size=fan_in**-0.5)
+            parameters[f"{name}_bias"] = self.maker.draw(fan_out, size=0.3)
+        return parameters
+
+    def structural(self) -> None:
+        maker, torch = self.maker, self.maker.torch
+        parameters = self._maps(dict.fromkeys(("query", "keys", "values", "output"), (6, 6)))
+        parameters["edge_weight"] = maker.draw(6, 2)
+        edges = self._simple_edges(9, 30)
+        inputs: Case = {"nodes": maker.draw(9, 6), "edge_index": edges, "features": maker.draw(9, 3)}
+        nodes, features = maker.tensor(inputs["nodes"]), maker.tensor(inputs["features"])
+        pairs = torch.cat([features[edges[0]], features[edges[0]] * features[edges[1]]], dim=1)
+        query, keys, values = (self._linear(parameters, name, nodes) for name in ("query", "keys", "values"))
+        gathered = self._along(query, keys, values, edges, 2, pairs @ maker.tensor(parameters["edge_weight"]))
+        expected = {"output": self._linear(parameters, "output", gathered).numpy()}
+        config = {"dim": 6, "num_heads": 2, "num_features": 3, "add_self_loops": False}
+        maker.add("structural", "plain", config, inputs, expected, SOURCE_FORMULA, parameters=parameters)
+
+    def cross_space(self) -> None:
+        maker, torch = self.maker, self.maker.torch
+        roles = ("query", "keys", "values")
+        maps = {f"{space}_{role}": (6, 6) for space in ("graph", "latent") for role in roles}
+        parameters = self._maps({**maps, "cross_query": (6, 6), "gate": (18, 3), "output": (6, 6)})
+        inputs: Case = {"nodes": maker.draw(9, 6)}
+        inputs |= {"edge_index": self._simple_edges(9, 20), "latent_index": self._simple_edges(9, 25)}
+        nodes = maker.tensor(inputs["nodes"])
+        mapped = {name: self._linear(parameters, name, nodes) for name in maps}
+        graph, latent = ([mapped[f"{space}_{role}"] for role in roles] for space in ("graph", "latent"))
+        g = self._along(graph[0], graph[1], graph[2], inputs["edge_index"], 2)
+        near = self._along(latent[0], latent[1], latent[2], inputs["latent_index"], 2)
+        asked = self._linear(parameters, "cross_query", g)
+        x = self._along(asked, latent[1], latent[2], inputs["latent_index"], 2)
+        gates = self._linear(parameters, "gate", torch.cat([g, near, x], dim=1)).softmax(-1)
+        fused = (gates[:, :, None] * torch.stack([g, near, x], dim=1)).sum(1)
+        expected = {"output": self._linear(parameters, "output", fused).numpy()}
+        config = {"dim": 6, "num_heads": 2}
+        maker.add("cross_space", "plain", config, inputs, expected, SOURCE_FORMULA, parameters=parameters)
+
+    def hierarchical(self) -> None:
+        maker, torch = self.maker, self.maker.torch
+        parameters = self._maps({"item": (5, 5), "summary": (5, 5)})
+        parameters |= {"item_context": maker.draw(5), "summary_context": maker.draw(5)}
+        levels = maker.np.array([1, 0, 2, 1, 1, 2, 0, 1])
+        inputs: Case = {"items": maker.draw(8, 5), "levels": levels}
+        items = maker.tensor(inputs["items"])
+
+        def pooled(name: str, rows: Any) -> tuple[Any, Any]:
+            scores = self._linear(parameters, name, rows).tanh() @ maker.tensor(parameters[f"{name}_context"])
+            return scores.softmax(0) @ rows, scores.softmax(0)
+
+        found = [pooled("item", items[levels == level]) for level in range(3)]
+        summaries = torch.stack([summary for summary, _ in found])
+        output, of_levels = pooled("summary", summaries)
+        weights = torch.empty(8).double()
+        for level in range(3):
+            weights[levels == level] = found[level][1] * of_levels[level]
+        expected = {"output": output.numpy(), "attention_weights": weights.numpy()}
+        maker.add("hierarchical", "learned", {"dim": 5}, inputs, expected, SOURCE_TORCH, parameters=parameters)
+        given = maker.np.array([0.5, 0.25, 0.25], maker.np.float32)
+        expected = {"output": (maker.tensor(given) @ summaries).numpy()}
+        options = {"level_weights": given}
+        maker.add("hierarchical", "given", {"dim": 5}, inputs, expected, SOURCE_TORCH, options, parameters)

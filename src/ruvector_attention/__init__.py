@@ -11,12 +11,14 @@ from typing import Any
 from . import datasets, geometry
 from .attention import (
     CrossAttention,
+    CrossSpaceAttention,
     DynamicHeadAttention,
     EdgeFeaturedAttention,
     FlashAttention,
     GINAttention,
     GraphAttention,
     GraphRoPEAttention,
+    HierarchicalAttention,
     HNSWAwareAttention,
     HyperbolicAttention,
     LinearAttention,
@@ -27,6 +29,7 @@ from .attention import (
     SAGEAttention,
     ScaledDotProductAttention,
     SelfAttention,
+    StructuralAttention,
     TemporalAttention,
 )
 from .base import Attention
@@ -78,6 +81,7 @@ __all__ = [
     "CSRMask",
     "CausalMask",
     "CrossAttention",
+    "CrossSpaceAttention",
     "DenseMask",
     "DimensionMismatchError",
     "DynamicHeadAttention",
@@ -89,6 +93,7 @@ __all__ = [
     "GraphAttention",
     "GraphRoPEAttention",
     "HNSWAwareAttention",
+    "HierarchicalAttention",
     "HyperbolicAttention",
     "InputTooLargeError",
     "IntersectionMask",
@@ -106,6 +111,7 @@ __all__ = [
     "SelfAttention",
     "Setting",
     "StridedMask",
+    "StructuralAttention",
     "TemporalAttention",
     "TensorPool",
     "TensorSpec",

@@ -28,7 +28,7 @@ from .ragged import IntArray, without_unread
 from .rows import Rows
 
 LEADING = "..."
-KEY_AXES = ("n_key", "n_node")  # what is looked at: max_sequence_length limits them
+KEY_AXES = ("n_key", "n_node", "n_item")  # what is looked at: max_sequence_length limits them
 
 
 @dataclass(frozen=True)

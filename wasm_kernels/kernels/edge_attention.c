@@ -26,6 +26,8 @@ typedef struct {
     .slope = (float)(args)->slope,                                                                                   \
   }
 
+enum { RV_EDGE_TILE = 32 }; /* edges whose rows stay near while one head after another goes through them */
+
 static int rows_fit(const int64_t *rows, int64_t n_edges, int64_t n_rows) {
   for (int64_t e = 0; e < n_edges; e++)
     if (rows[e] < 0 || rows[e] >= n_rows) return 0;
@@ -160,58 +162,93 @@ RV_INLINE float dot(const float *x, const float *y, int64_t n) {
   return v_hsum(sum);
 }
 
-/* From the gradient of a score to those of its terms. */
-static void edge_line_backward(const rv_fan *of, const float *target, int64_t edge, float of_score, float *grad_source,
-                               float *grad_target, float *grad_edge, float *grad_attention) {
-  const vf slope = v_set(of->slope), one = v_set(1.0f), score = v_set(of_score);
-  int64_t t = 0;
-  for (; t + VL <= of->terms; t += VL) {
-    vf z = v_add(v_load(of->source + of->sources[edge] * of->source_row + t), v_load(target + t));
-    if (of->edge) z = v_add(z, v_load(of->edge + of->rows[edge] * of->source_row + t));
-    const vf step = v_where_lt(v_zero(), z, one, slope);
-    const vf grad = v_mul(v_mul(score, v_load(of->attention + t)), step);
-    v_store(grad_source + t, v_add(v_load(grad_source + t), grad));
-    v_store(grad_target + t, v_add(v_load(grad_target + t), grad));
-    if (grad_edge) v_store(grad_edge + t, v_add(v_load(grad_edge + t), grad));
-    v_store(grad_attention + t, v_fma(score, v_mul(z, step), v_load(grad_attention + t)));
+/* y += a * x, as add_scaled, whose tail is for rows of many vectors. */
+RV_INLINE void add_scaled_head(float a, const float *x, float *y, int64_t n) {
+  const vf factor = v_set(a);
+  int64_t c = 0;
+  for (; c + VL <= n; c += VL) v_store(y + c, v_fma(factor, v_load(x + c), v_load(y + c)));
+  if (c < n) v_store_n(y + c, v_fma(factor, v_load_n(x + c, n - c), v_load_n(y + c, n - c)), n - c);
+}
+
+typedef struct {
+  float *source, *target, *edge, *attention; /* at the terms of one edge; edge may be NULL */
+} rv_fan_grads;
+
+RV_INLINE vf load_lanes(const float *p, int64_t lanes) { return lanes == VL ? v_load(p) : v_load_n(p, lanes); }
+RV_INLINE void add_lanes(float *p, vf v, int64_t lanes) {
+  if (lanes == VL)
+    v_store(p, v_add(v_load(p), v));
+  else
+    v_store_n(p, v_add(v_load_n(p, lanes), v), lanes);
+}
+
+/* From the gradient of a score to those of its terms t .. t + lanes - 1. */
+RV_INLINE void terms_backward(const rv_fan *of, const float *target, int64_t edge, float of_score,
+                              const rv_fan_grads *grads, int64_t t, int64_t lanes) {
+  vf z = v_add(load_lanes(of->source + of->sources[edge] * of->source_row + t, lanes), load_lanes(target + t, lanes));
+  if (of->edge) z = v_add(z, load_lanes(of->edge + of->rows[edge] * of->source_row + t, lanes));
+  const vf score = v_set(of_score), step = v_where_lt(v_zero(), z, v_set(1.0f), v_set(of->slope));
+  const vf grad = v_mul(v_mul(score, load_lanes(of->attention + t, lanes)), step);
+  add_lanes(grads->source + t, grad, lanes);
+  add_lanes(grads->target + t, grad, lanes);
+  if (grads->edge) add_lanes(grads->edge + t, grad, lanes);
+  add_lanes(grads->attention + t, v_mul(score, v_mul(z, step)), lanes);
+}
+
+static void edge_line_backward(const rv_fan *of, const float *target, int64_t edge, float of_score,
+                               const rv_fan_grads *grads) {
+  if (of->terms == 1) {
+    const float z = term_of(of, edge, target[0], 0), step = z > 0 ? 1.0f : of->slope;
+    const float grad = of_score * of->attention[0] * step;
+    *grads->source += grad;
+    *grads->target += grad;
+    if (grads->edge) *grads->edge += grad;
+    *grads->attention += of_score * z * step;
+    return;
   }
-  for (; t < of->terms; t++) {
-    const float z = term_of(of, edge, target[t], t), step = z > 0 ? 1.0f : of->slope;
-    const float grad = of_score * of->attention[t] * step;
-    grad_source[t] += grad;
-    grad_target[t] += grad;
-    if (grad_edge) grad_edge[t] += grad;
-    grad_attention[t] += of_score * z * step;
+  int64_t t = 0;
+  for (; t + VL <= of->terms; t += VL) terms_backward(of, target, edge, of_score, grads, t, VL);
+  if (t < of->terms) terms_backward(of, target, edge, of_score, grads, t, of->terms - t);
+}
+
+/* Every edge of one batch item, heads first_head .. last_head - 1 together, so that rows are met once. */
+static void fans_backward(const rv_edge_attention_backward_args *args, int64_t b, int64_t first_head, int64_t last_head) {
+  for (int64_t i = 0; i < args->n_target; i++) {
+    for (int64_t first = args->indptr[i], n; first < args->indptr[i + 1]; first += n) {
+      n = rv_min_int(RV_EDGE_TILE, args->indptr[i + 1] - first);
+      for (int64_t h = first_head; h < last_head; h++) {
+        const rv_fan of = RV_FAN(args, b, h);
+        const int64_t at = ((b * args->n_target + i) * args->heads + h) * of.dim_value;
+        const float *grad_out = args->grad_out + at, *target = of.target + i * of.source_row;
+        const float *line = args->weights + (b * args->heads + h) * args->n_edges;
+        const float delta = dot(args->out + at, grad_out, of.dim_value);
+        float *products = args->scratch, *grad_target = args->grad_target + (target - args->target);
+        float *grad_source = args->grad_source + (of.source - args->source);
+        float *grad_values = args->grad_values + (of.values - args->values);
+        float *grad_edge = args->grad_edge && of.edge ? args->grad_edge + (of.edge - args->edge) : NULL;
+        gathered_dots(grad_out, of.values, of.value_row, of.dim_value, of.sources + first, n, products);
+        for (int64_t e = first; e < first + n; e++) {
+          const float keep = of.keep ? of.keep[e] : 1.0f, of_score = line[e] * (keep * products[e - first] - delta);
+          const rv_fan_grads grads = {
+              .source = grad_source + of.sources[e] * of.source_row,
+              .target = grad_target,
+              .edge = grad_edge ? grad_edge + of.rows[e] * of.source_row : NULL,
+              .attention = args->grad_attention + (b * args->heads + h) * of.terms,
+          };
+          add_scaled_head(line[e] * keep, grad_out, grad_values + of.sources[e] * of.value_row, of.dim_value);
+          edge_line_backward(&of, target, e, of_score, &grads);
+        }
+      }
+    }
   }
 }
 
 static int32_t rv_edge_attention_backward(const rv_edge_attention_backward_args *args) {
   if (args->stop > args->batch * args->heads || !RV_FAN_FITS(args)) return RV_BAD_ARGUMENT;
-  float *products = args->scratch;
-  for (int64_t task = args->start; task < args->stop; task++) {
-    const int64_t b = task / args->heads, h = task % args->heads;
-    const rv_fan of = RV_FAN(args, b, h);
-    float *grad_source = args->grad_source + (of.source - args->source);
-    float *grad_values = args->grad_values + (of.values - args->values);
-    float *grad_edge = args->grad_edge && of.edge ? args->grad_edge + (of.edge - args->edge) : NULL;
-    const float *line = args->weights + task * args->n_edges;
-    for (int64_t i = 0; i < args->n_target; i++) {
-      const int64_t at = ((b * args->n_target + i) * args->heads + h) * args->dim_value;
-      const float *grad_out = args->grad_out + at, *target = of.target + i * of.source_row;
-      float *grad_target = args->grad_target + (target - args->target);
-      const float delta = dot(args->out + at, grad_out, of.dim_value);
-      for (int64_t first = args->indptr[i], n; first < args->indptr[i + 1]; first += n) {
-        n = rv_min_int(RV_KEY_TILE, args->indptr[i + 1] - first);
-        gathered_dots(grad_out, of.values, of.value_row, of.dim_value, of.sources + first, n, products);
-        for (int64_t e = first; e < first + n; e++) {
-          const float keep = of.keep ? of.keep[e] : 1.0f, of_score = line[e] * (keep * products[e - first] - delta);
-          add_scaled(line[e] * keep, grad_out, grad_values + of.sources[e] * of.value_row, of.dim_value);
-          edge_line_backward(&of, target, e, of_score, grad_source + of.sources[e] * of.source_row, grad_target,
-                             grad_edge ? grad_edge + of.rows[e] * of.source_row : NULL,
-                             args->grad_attention + task * of.terms);
-        }
-      }
-    }
+  for (int64_t task = args->start; task < args->stop;) {
+    const int64_t b = task / args->heads, end = (b + 1) * args->heads < args->stop ? (b + 1) * args->heads : args->stop;
+    fans_backward(args, b, task - b * args->heads, end - b * args->heads);
+    task = end;
   }
   return RV_OK;
 }

@@ -1,12 +1,14 @@
 """The mechanisms, one file each; importing this registers them all."""
 
 from .cross import CrossAttention
+from .cross_space import CrossSpaceAttention
 from .dynamic_head import DynamicHeadAttention
 from .edge_featured import EdgeFeaturedAttention
 from .flash import FlashAttention
 from .gin import GINAttention
 from .graph import GraphAttention
 from .graph_rope import GraphRoPEAttention
+from .hierarchical import HierarchicalAttention
 from .hnsw_aware import HNSWAwareAttention
 from .hyperbolic import HyperbolicAttention
 from .linear import LinearAttention
@@ -17,10 +19,12 @@ from .multi_head import MultiHeadAttention
 from .sage import SAGEAttention
 from .scaled_dot_product import ScaledDotProductAttention
 from .self_attention import SelfAttention
+from .structural import StructuralAttention
 from .temporal import TemporalAttention
 
 __all__ = [
     "CrossAttention",
+    "CrossSpaceAttention",
     "DynamicHeadAttention",
     "EdgeFeaturedAttention",
     "FlashAttention",
@@ -28,6 +32,7 @@ __all__ = [
     "GraphAttention",
     "GraphRoPEAttention",
     "HNSWAwareAttention",
+    "HierarchicalAttention",
     "HyperbolicAttention",
     "LinearAttention",
     "LocalGlobalAttention",
@@ -37,5 +42,6 @@ __all__ = [
     "SAGEAttention",
     "ScaledDotProductAttention",
     "SelfAttention",
+    "StructuralAttention",
     "TemporalAttention",
 ]

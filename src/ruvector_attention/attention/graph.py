@@ -20,11 +20,10 @@ from .over_edges import OverEdgesAttention, OverEdgesConfig, Pass
 
 
 @dataclass(frozen=True)
-class GraphConfig(OverEdgesConfig):
+class DotOverEdgesConfig(OverEdgesConfig):
     """The settings of attention by dot products along edges."""
 
     dim: Annotated[int, Setting("channels of nodes and outputs, over all heads", at_least=1)]
-    edge_dim: Annotated[int | None, Setting("channels of an edge's features; None: edges have none", at_least=1)] = None
     num_heads: Annotated[int, Setting("heads; divides dim", at_least=1, at_most=64)] = 1
     scale: Annotated[float | None, Setting("factor on the dot products; None: 1 / sqrt(dim / num_heads)")] = None
     temperature: Annotated[float, Setting("divides the scores, after the scale", above=0)] = 1.0
@@ -41,6 +40,13 @@ class GraphConfig(OverEdgesConfig):
         return scale / self.temperature
 
 
+@dataclass(frozen=True)
+class GraphConfig(DotOverEdgesConfig):
+    """The same where edges may have features."""
+
+    edge_dim: Annotated[int | None, Setting("channels of an edge's features; None: edges have none", at_least=1)] = None
+
+
 class Gathered(NamedTuple):
     """What nodes have gathered along edges, (..., n_node, dim), and the way back from a gradient of that: to the nodes,
     and to the features of edges."""
@@ -53,7 +59,7 @@ class Gathered(NamedTuple):
 class DotOverEdgesAttention(OverEdgesAttention):
     """Nodes gather along edges by scaled dot products of learned maps; what becomes of that is a mechanism's own."""
 
-    config: GraphConfig
+    config: DotOverEdgesConfig
 
     @property
     def num_heads(self) -> int:
@@ -80,7 +86,8 @@ class DotOverEdgesAttention(OverEdgesAttention):
 
     def _edge_channels(self) -> int | None:
         """Channels of edge features, which a learned map turns into a score for each head."""
-        return self.config.edge_dim
+        channels: int | None = getattr(self.config, "edge_dim", None)
+        return channels
 
     def _mapped(self, name: str, x: Float32Array) -> Float32Array:
         """x through one of the maps; x itself where there is none of that name."""

@@ -53,6 +53,7 @@ class Pass(NamedTuple):
     output: Float32Array
     weights: Callable[[], Float32Array]
     backward: Callable[[Float32Array], tuple[Float32Array, Float32Array | None, dict[str, Float32Array]]]
+    gates: Float32Array | None = None  # of a mechanism that has them
 
 
 class Bound(NamedTuple):
@@ -61,7 +62,7 @@ class Bound(NamedTuple):
 
     nodes: Float32Array
     graph: Graph
-    features: Float32Array | None
+    features: Any
 
 
 class OverEdgesAttention(Attention):
@@ -74,10 +75,8 @@ class OverEdgesAttention(Attention):
     config: OverEdgesConfig
 
     @abstractmethod
-    def _pass(
-        self, nodes: Float32Array, fans: Fans, edges: Float32Array | None, training: bool, check_finite: bool
-    ) -> Pass:
-        """Through a graph: nodes (..., n_node, dim), edges (..., fans.n_rows, edge_dim) or None."""
+    def _pass(self, nodes: Float32Array, fans: Fans, edges: Any, training: bool, check_finite: bool) -> Pass:
+        """Through a graph: nodes (..., n_node, dim), edges what ``_edge_rows`` gives."""
 
     def _fixed_axes(self) -> dict[str, int]:
         return {"ends": 2, **super()._fixed_axes()}
@@ -110,15 +109,15 @@ class OverEdgesAttention(Attention):
         config = self.config
         return graph.fans(self_loops=config.add_self_loops, isolated_loops=config.isolated == "self")
 
-    def _edge_rows(self, bound: Bound, fans: Fans) -> Float32Array | None:
-        """Features (..., fans.n_rows, channels): of the edges, and behind them of the loops."""
+    def _edge_rows(self, bound: Bound, fans: Fans) -> Any:
+        """Features (..., fans.n_rows, channels), of the edges and behind them of the loops; or None."""
         return None if bound.features is None else with_loops(bound.features, fans)
 
     def _edge_rows_backward(self, grad: Float32Array, bound: Bound, fans: Fans) -> dict[str, Float32Array]:
         """The gradients of what ``_edge_rows`` read, by name."""
         return {"edge_attr": without_loops(grad, fans)}
 
-    def _star_features(self, bound: Bound, present: Any, edges: Float32Array | None) -> Float32Array | None:
+    def _star_features(self, bound: Bound, present: Any, edges: Any) -> Any:
         """The features of a graph of some of the nodes, in which these are those of its edges."""
         return edges
 
@@ -198,8 +197,7 @@ class OverEdgesAttention(Attention):
         bound = self._bound(nodes, edge_index, edge_attr, check_finite)
         node = _checked_node(node, bound.graph.n_node)
         own = np.flatnonzero(bound.graph.targets == node)
-        edges = None if bound.features is None else bound.features[..., own, :]
-        return self._one_node(bound, node, bound.graph.sources[own], edges, check_finite)
+        return self._one_node(bound, node, bound.graph.sources[own], self._features_of_edges(bound, own), check_finite)
 
     def forward_k_hop(
         self,
@@ -218,19 +216,25 @@ class OverEdgesAttention(Attention):
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise UnsupportedError(f"k is {k!r}; expected an integer of at least 1")
         around, _ = bound.graph.around(node, int(k))
-        edges = None
-        if bound.features is not None:
-            edges = np.zeros((*bound.features.shape[:-2], around.size, bound.features.shape[-1]), np.float32)
-            place = np.full(bound.graph.n_node, -1)
-            place[around] = np.arange(around.size)
-            own = np.flatnonzero((bound.graph.targets == node) & (bound.graph.sources != node))[::-1]
-            for edge in own:  # backwards: of parallel edges the first stays
-                edges[..., place[bound.graph.sources[edge]], :] = bound.features[..., edge, :]
-        return self._one_node(bound, node, around, edges, check_finite)
+        return self._one_node(bound, node, around, self._features_of_hops(bound, node, around), check_finite)
 
-    def _one_node(
-        self, bound: Bound, node: int, sources: Any, edges: Float32Array | None, check_finite: bool
-    ) -> Float32Array:
+    def _features_of_edges(self, bound: Bound, own: Any) -> Any:
+        """The features of some of the edges."""
+        return None if bound.features is None else bound.features[..., own, :]
+
+    def _features_of_hops(self, bound: Bound, node: int, around: Any) -> Any:
+        """The features of edges from these nodes, most of which do not exist."""
+        if bound.features is None:
+            return None
+        edges = np.zeros((*bound.features.shape[:-2], around.size, bound.features.shape[-1]), np.float32)
+        place = np.full(bound.graph.n_node, -1)
+        place[around] = np.arange(around.size)
+        own = np.flatnonzero((bound.graph.targets == node) & (bound.graph.sources != node))[::-1]
+        for edge in own:  # backwards: of parallel edges the first stays
+            edges[..., place[bound.graph.sources[edge]], :] = bound.features[..., edge, :]
+        return edges
+
+    def _one_node(self, bound: Bound, node: int, sources: Any, edges: Any, check_finite: bool) -> Float32Array:
         """The output of a node that has edges from these sources."""
         others = np.setdiff1d(sources, [node])
         present = np.concatenate([[node], others])
