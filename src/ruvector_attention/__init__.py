@@ -8,7 +8,7 @@ array([[2., 3.]], dtype=float32)
 
 from typing import Any
 
-from . import datasets
+from . import datasets, geometry
 from .attention import (
     CrossAttention,
     FlashAttention,
@@ -89,6 +89,7 @@ __all__ = [
     "create",
     "datasets",
     "describe",
+    "geometry",
     "mechanisms",
     "register",
     "set_threads",

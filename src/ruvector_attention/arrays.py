@@ -91,7 +91,7 @@ def aligned_part(memory: npt.NDArray[np.uint8]) -> Float32Array:
     return memory[first : first + memory.size - ALIGNMENT].view(FLOAT32)
 
 
-def require_finite(name: str, array: Float32Array) -> None:
+def require_finite(name: str, array: npt.NDArray[np.floating[Any]]) -> None:
     """Refuse NaN and infinity, for arrays that no kernel checks while it reads them."""
     if not np.isfinite(array).all():
         _refuse(name, array, ~np.isfinite(array), "finite numbers")
@@ -103,7 +103,7 @@ def require_finite_addend(name: str, addend: Float32Array) -> None:
         _refuse(name, addend, ~(addend < np.inf), "finite numbers or -inf")
 
 
-def _refuse(name: str, array: Float32Array, bad: npt.NDArray[np.bool_], expected: str) -> None:
+def _refuse(name: str, array: npt.NDArray[np.floating[Any]], bad: npt.NDArray[np.bool_], expected: str) -> None:
     index = np.unravel_index(int(np.argmax(bad)), array.shape)
     where = tuple(int(i) for i in index)
     raise NumericalInstabilityError(f"{name} holds {array[index]} at index {where}; expected {expected}")
