@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
+import vectors_geometry
 from toolchain_store import is_current, locked, mark_current, pyproject
 
 TARGET = toolchain.ROOT / "tests" / "vectors"
@@ -83,6 +84,7 @@ class Maker:
         source: str,
         options: Case | None = None,
         parameters: Case | None = None,
+        tolerance: float = TOLERANCE,
     ) -> None:
         case: Case = {"name": name, "mechanism": mechanism, "config": config}
         if parameters:
@@ -92,7 +94,7 @@ class Maker:
             key: value if isinstance(value, bool) else self.written(value, 7) for key, value in (options or {}).items()
         }
         case["expected"] = {key: self.written(value) for key, value in expected.items()}
-        self.cases.setdefault(mechanism, []).append({**case, "tolerance": TOLERANCE, "source": source})
+        self.cases.setdefault(mechanism, []).append({**case, "tolerance": tolerance, "source": source})
 
     # --- scaled dot-product
 
@@ -313,6 +315,7 @@ def texts() -> dict[Path, str]:
     """The files, one case a line."""
     maker = Maker()
     makers: list[Callable[[], None]] = [maker.scaled_dot_product, maker.flash, maker.all_heads]
+    makers.append(lambda: vectors_geometry.add_all(maker))
     for make in makers:
         make()
     about = "written by build_scripts/make_vectors.py, where the format is explained"

@@ -12,6 +12,7 @@ from . import datasets, geometry
 from .attention import (
     CrossAttention,
     FlashAttention,
+    HyperbolicAttention,
     MultiHeadAttention,
     ScaledDotProductAttention,
     SelfAttention,
@@ -68,6 +69,7 @@ __all__ = [
     "DimensionMismatchError",
     "EmptyInputError",
     "FlashAttention",
+    "HyperbolicAttention",
     "InputTooLargeError",
     "IntersectionMask",
     "InvalidConfigError",

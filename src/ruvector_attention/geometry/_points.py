@@ -102,4 +102,5 @@ def weights_of(weights: ArrayLike | None, rows: Array) -> Array:
         raise InvalidConfigError(
             "weights holds a negative number or rows of zeros; expected a positive sum of each row"
         )
-    return (array / array.sum(axis=-1, keepdims=True))[..., None]
+    shares: Array = array / array.sum(axis=-1, keepdims=True)
+    return shares[..., None]

@@ -99,7 +99,8 @@ def _on(x: Array, c: float) -> Array:
     norm = length(x)
     pole = np.zeros(x.shape[-1])
     pole[0] = 1.0
-    return np.where(norm > 0, x / np.maximum(norm, TINY), pole) / np.sqrt(c)
+    rows: Array = np.where(norm > 0, x / np.maximum(norm, TINY), pole) / np.sqrt(c)
+    return rows
 
 
 def _tangent(x: Array, v: Array, c: float) -> Array:
@@ -123,4 +124,5 @@ def _log(x: Array, y: Array, c: float) -> Array:
     step = gap + 0.5 * c * dot(gap, gap) * x  # y - cos(d) x
     norm = length(step)
     far = norm < 1e-12 / np.sqrt(c)
-    return np.where(far, 0.0, _distance(x, y, c) * step / np.where(far, 1.0, norm))
+    velocity: Array = np.where(far, 0.0, _distance(x, y, c) * step / np.where(far, 1.0, norm))
+    return velocity

@@ -1,0 +1,73 @@
+"""Fréchet means in the ball, and their derivative by the implicit function theorem (Lou et al., 2020).
+
+All on the unit hyperboloid: a point of the ball of curvature -c, times sqrt(c), is there (lambda - 1, lambda x).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._points import TINY, Array, dot
+from .lorentz import angles, mean_of
+from .midpoints import stretched_backward
+from .poincare import to_unit_hyperboloid
+
+TOLERANCE = 1e-6
+
+
+def hyperboloid_rows(values: Array, c: float) -> Array:
+    """Values (n, dim) of the ball as rows (n, 1 + dim) of the unit hyperboloid."""
+    return to_unit_hyperboloid(np.sqrt(c) * values.astype(np.float64))
+
+
+def hyperboloid_rows_backward(values: Array, grad: Array, c: float) -> tuple[Array, float]:
+    """The gradients of values and c."""
+    root = np.sqrt(c)
+    unit = root * values.astype(np.float64)
+    of_unit, _ = stretched_backward(unit, grad[:, 1:], 1.0, grad[:, :1])
+    return root * of_unit, float((of_unit * unit).sum() / (2 * c))
+
+
+def means(rows: Array, weights: Array, c: float) -> tuple[Array, Array]:
+    """The means (m, 1 + dim) on the hyperboloid and (m, dim) in the ball, of rows (n, 1 + dim) and weights (m, n)."""
+    found = mean_of(rows, weights, TOLERANCE)
+    return found, found[:, 1:] / (1 + found[:, :1]) / np.sqrt(c)
+
+
+def means_backward(rows: Array, weights: Array, found: Array, grad: Array, c: float) -> tuple[Array, Array, float]:
+    """The gradients of weights (m, n), rows (n, 1 + dim) and c, from ``grad`` of the means in the ball.
+
+    At a mean m, sum w log_m(p) = 0. With H the derivative of that by m, and r the gradient at m, a = H^-1 r gives the
+    rest: by w it is <a, log_m(p)>, by p that of w <a, log_m(p)> with m and a held.
+    """
+    time, space = found[:, :1], found[:, 1:]
+    on_ball = grad / np.sqrt(c) / (1 + time)
+    of_c = -float((on_ball * space).sum() / (2 * c))
+    # of the ambient coordinates, as a Minkowski vector: the sign of time is turned
+    towards = np.concatenate([dot(on_ball, space) / (1 + time), on_ball], axis=1)
+    signs = np.ones(rows.shape[1])
+    signs[0] = -1.0
+    cosh = np.maximum(-(found * signs) @ rows.T, 1.0)
+    d, slope = angles(cosh)
+    bend = slope * cosh  # d coth d
+    near = d < 1e-3
+    curving = np.where(near, -1 / 3, (1 - bend) / np.where(near, 1.0, d) ** 2)
+    turned = np.where(near, -1 / 3, (1 - bend) / np.where(near, 1.0, cosh**2 - 1))  # slope by cosh
+    answer = np.empty_like(found)
+    for i in range(len(found)):
+        if not weights[i].any():  # nothing to be the mean of
+            answer[i] = 0.0
+            continue
+        m_time, m_space = time[i, 0], space[i]
+        pull = slope[i, :, None] * (rows - cosh[i, :, None] * found[i])
+        logs = pull[:, 1:] - pull[:, :1] / (1 + m_time) * m_space
+        hessian = (logs * (weights[i] * curving[i])[:, None]).T @ logs
+        hessian[np.diag_indices_from(hessian)] += max((weights[i] * bend[i]).sum(), TINY)
+        tangent = towards[i] + (space[i] @ towards[i, 1:] - m_time * towards[i, 0]) * found[i]
+        solved = np.linalg.solve(hessian, tangent[1:] - tangent[0] / (1 + m_time) * m_space)
+        share = m_space @ solved / (1 + m_time)
+        answer[i, 0] = share * (1 + m_time)
+        answer[i, 1:] = solved + share * m_space
+    inner = (answer * signs) @ rows.T
+    of_rows = ((weights * slope).T @ answer - (weights * turned * inner).T @ found) * signs
+    return slope * inner, of_rows, of_c

@@ -1,0 +1,182 @@
+"""Weighted means in the ball as the attention engine can sum them: each is a map of the values, a plain weighted sum,
+and a map of that sum; both with their derivatives.
+
+    gyromidpoint  value -> (lambda v, lambda - 1)     sum (A, B) -> A / (B + sqrt(B^2 - c |A|^2)) = 1/2 (*) (A / B)
+    tangent       value -> log_0(v)                   sum s -> exp_0(s)
+
+Arrays are float64 inside, float32 where the engine reads them; c > 0, the curvature is -c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import kernels
+from ..products import FLOAT32, contiguous
+from ..reference.geometry import POINCARE
+from ._points import Array, dot, ratio
+from .poincare import BALL_EPS, midpoint_of_sums
+
+Float32Array = npt.NDArray[np.float32]
+
+EPS = BALL_EPS[np.float32]
+OUTPUT_EPS = 0.5 * EPS  # an output lies between values that were brought inside by EPS: only rounding meets this limit
+
+
+# --- into the ball
+
+
+def half_factors(x: Float32Array, c: float) -> Float32Array:
+    """1 / (1 - c |x|^2), half the conformal factor, (..., 1), in float64 inside; 1e12 on the boundary and outside."""
+    rows, dim = x.size // x.shape[-1], x.shape[-1]
+    out = np.empty((*x.shape[:-1], 1), FLOAT32)
+    segments, spaces = np.array([[0, dim, POINCARE, 1]], np.int64), np.array([[1.0, c]])
+    kernels.active.space_aux(x, segments, spaces, out, rows, dim, 1)
+    return out
+
+
+def brought_inside(x: Array, c: float) -> tuple[Float32Array, Array | None]:
+    """x with rows outside of the ball scaled to (1 - EPS) / sqrt(c), and which rows those were, (...); None: none."""
+    x = contiguous(x)
+    outside = half_factors(x, c)[..., 0] > 1 / (EPS * (2 - EPS))
+    if not outside.any():
+        return x, None
+    inside = x.copy()
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite stays so, and is named by the engine
+        far = x[outside].astype(np.float64)
+        inside[outside] = far * ((1 - EPS) / np.sqrt(c) / np.sqrt(dot(far, far)))
+    return inside, outside
+
+
+def brought_inside_backward(
+    x: Array, inside: Array, outside: Array | None, grad: Array, c: float
+) -> tuple[Float32Array, float]:
+    """The gradients of x and of c from that of ``inside``: of a row that was scaled, what is across it."""
+    if outside is None:
+        return grad.astype(FLOAT32, copy=False), 0.0
+    found = grad.astype(FLOAT32)
+    far, scaled, of_scaled = (array[outside].astype(np.float64) for array in (x, inside, grad))
+    along = dot(of_scaled, scaled)
+    across = of_scaled - along / dot(scaled, scaled) * scaled
+    found[outside] = across * np.sqrt(dot(scaled, scaled) / dot(far, far))
+    return found, float(-along.sum() / (2 * c))
+
+
+def kept_inside(x: Array, c: float) -> Float32Array:
+    """A result in float32, strictly inside, whatever rounding does."""
+    limit = (1 - OUTPUT_EPS) / np.sqrt(c)
+    norm = np.sqrt(dot(x, x))
+    if (norm > limit).any():
+        x = np.where(norm > limit, x * (limit / np.maximum(norm, limit)), x)
+    return x.astype(FLOAT32)
+
+
+# --- to the hyperboloid
+
+
+def stretched(x: Float32Array, c: float) -> Float32Array:
+    """lambda x: the spatial coordinates of the same point on the hyperboloid."""
+    return x * (2 * half_factors(contiguous(x), c))
+
+
+def stretched_backward(x: Array, grad: Array, c: float, of_time: Array | float = 0.0) -> tuple[Array, float]:
+    """The gradients of x and c from those of lambda x and of lambda - 1, which is ``of_time`` (..., 1)."""
+    x, grad = x.astype(np.float64), grad.astype(np.float64)
+    square = dot(x, x)
+    factor = 2 / (1 - c * square)
+    of_factor = dot(grad, x) + of_time
+    return factor * grad + c * factor**2 * of_factor * x, float((0.5 * factor**2 * square * of_factor).sum())
+
+
+# --- gyromidpoint
+
+
+def extended(values: Float32Array, c: float) -> Float32Array:
+    """(lambda v, lambda - 1), (..., n, 1 + dim_value)."""
+    factors = 2 * half_factors(contiguous(values), c)
+    out = np.empty((*values.shape[:-1], values.shape[-1] + 1), FLOAT32)
+    np.multiply(values, factors, out=out[..., :-1])
+    np.subtract(factors, 1, out=out[..., -1:])
+    return out
+
+
+def extended_backward(values: Array, grad: Array, c: float) -> tuple[Array, float]:
+    return stretched_backward(values, grad[..., :-1], c, grad[..., -1:].astype(np.float64))
+
+
+def gyromidpoint(sums: Array, c: float, least: float) -> Array:
+    """The midpoints, of sums (..., 1 + dim_value) in float64. ``least``: the sum of the weights, which is what
+    sqrt(B^2 - c |A|^2) comes to where all values are one."""
+    return midpoint_of_sums(sums[..., :-1], sums[..., -1:], c, least)
+
+
+def gyromidpoint_backward(sums: Array, grad: Array, c: float, least: float) -> tuple[Array, float]:
+    """The gradients of the sums and of c."""
+    spatial, time = sums[..., :-1], sums[..., -1:]
+    square = dot(spatial, spatial)
+    root = np.sqrt(np.maximum(time**2 - c * square, 0.0))
+    moves = root > least  # elsewhere the root is constant
+    root = np.where(moves, root, max(least, 1e-12))
+    whole = time + root
+    pull = dot(grad, spatial) / whole**2
+    by_root = np.where(moves, pull / root, 0.0)
+    of_sums = np.concatenate([grad / whole + c * by_root * spatial, -pull - by_root * time], axis=-1)
+    return of_sums, float(0.5 * (by_root * square).sum())
+
+
+def is_cancelling(sums: Array, c: float) -> Any:
+    """Rows (...) whose midpoint lies so far out that float32 sums do not tell it from the boundary."""
+    spatial, time = sums[..., :-1].astype(np.float64), sums[..., -1].astype(np.float64)
+    left = time**2 - c * dot(spatial, spatial)[..., 0]
+    return (left < 2.5e-3 * time**2) & (time > 1e-3)
+
+
+# --- tangent space of the origin
+
+
+def log0(x: Array, c: float) -> Array:
+    return _radial(x, c, _artanh_ratio)[0]
+
+
+def log0_backward(x: Array, grad: Array, c: float) -> tuple[Array, float]:
+    return _radial_backward(x, grad, c, _artanh_ratio)
+
+
+def exp0(v: Array, c: float) -> Array:
+    return _radial(v, c, _tanh_ratio)[0]
+
+
+def exp0_backward(v: Array, grad: Array, c: float) -> tuple[Array, float]:
+    return _radial_backward(v, grad, c, _tanh_ratio)
+
+
+#: r -> phi(r) and phi'(r) / r
+Radial = Callable[[Array], tuple[Array, Array]]
+
+
+def _artanh_ratio(r: Array) -> tuple[Array, Array]:
+    phi = ratio(np.arctanh(r), r)
+    return phi, np.where(r < 1e-3, 2 / 3 + 0.8 * r**2, (1 / (1 - r**2) - phi) / np.maximum(r, 1e-3) ** 2)
+
+
+def _tanh_ratio(r: Array) -> tuple[Array, Array]:
+    phi = ratio(np.tanh(r), r)
+    return phi, np.where(r < 1e-3, -2 / 3 + 8 / 15 * r**2, (1 - np.tanh(r) ** 2 - phi) / np.maximum(r, 1e-3) ** 2)
+
+
+def _radial(x: Array, c: float, function: Radial) -> tuple[Array, Array, Array]:
+    """phi(sqrt(c) |x|) x, phi, and phi' / r."""
+    x = x.astype(np.float64)
+    phi, slope = function(np.sqrt(c * dot(x, x)))
+    return phi * x, phi, slope
+
+
+def _radial_backward(x: Array, grad: Array, c: float, function: Radial) -> tuple[Array, float]:
+    x, grad = x.astype(np.float64), grad.astype(np.float64)
+    _, phi, slope = _radial(x, c, function)
+    along = slope * dot(x, grad)
+    return phi * grad + c * along * x, float((0.5 * along * dot(x, x)).sum())
