@@ -66,6 +66,40 @@ def hyperbolic(
     maker.add("hyperbolic", name, settings, inputs, expected, SOURCE, options, tolerance=tolerance)
 
 
+def mixed_curvature(maker: Any, name: str, fusion: str, aggregation: str, sizes: tuple[int, int, int]) -> None:
+    import geoopt
+
+    torch, np = maker.torch, maker.np
+    flat, curved, turned = sizes
+    c, sphere_c, weights = 1.5, 0.6, np.round(maker.random.random(3) + 0.5, 3).astype(np.float32)
+    ball, sphere = _ball(c), geoopt.Sphere()
+    inputs: Case = {}
+    for key, n in (("query", 5), ("keys", 9), ("values", 9)):
+        parts = [maker.draw(n, flat), in_ball(maker, n, curved, c=c), maker.draw(n, turned)]
+        inputs[key] = np.concatenate(parts, axis=-1)
+    (qe, qh, qs), (ke, kh, ks), (ve, vh, vs) = (
+        torch.split(maker.tensor(array), list(sizes), dim=-1) for array in inputs.values()
+    )
+    qs, ks, vs = (sphere.projx(x) for x in (qs, ks, vs))  # of radius 1; distances there are sqrt(c) times ours
+    d = [torch.cdist(qe, ke), ball.dist(qh[:, None], kh[None]), sphere.dist(qs[:, None], ks[None]) / sphere_c**0.5]
+    w = maker.tensor(weights)
+    if fusion == "distance":
+        scores = -sum(w[i] * d[i] ** 2 for i in range(3))
+    else:
+        scores = w[0] * qe @ ke.T / flat**0.5 - w[1] * d[1] - w[2] * d[2]
+    shares = torch.softmax(scores, -1)
+    output = shares @ maker.tensor(inputs["values"])
+    if aggregation == "product":
+        middle = ball.weighted_midpoint(vh.expand(5, 9, curved), shares, reducedim=[-2], dim=-1)
+        output = torch.cat([shares @ ve, middle, sphere.projx(shares @ vs) / sphere_c**0.5], -1)
+    config: Case = {"dim": sum(sizes), "hyperbolic_dim": curved, "spherical_dim": turned, "hyperbolic_curvature": -c}
+    config |= {"spherical_curvature": sphere_c, "fusion": fusion, "aggregation": aggregation}
+    expected = {"output": output.numpy(), "attention_weights": shares.numpy()}
+    source = "torch and geoopt: PoincareBall and Sphere, float64"
+    parameters = {"component_weights": weights}
+    maker.add("mixed_curvature", name, config, inputs, expected, source, parameters=parameters, tolerance=TOLERANCE)
+
+
 def add_all(maker: Any) -> None:
     seen = maker.random.random((5, 8)) < 0.6
     seen[:, 2] = True
@@ -79,3 +113,6 @@ def add_all(maker: Any) -> None:
     hyperbolic(maker, "frechet", aggregation="frechet", c=1.5)
     hyperbolic(maker, "lorentz", model="lorentz", c=0.7)
     hyperbolic(maker, "lorentz-tangent", model="lorentz", aggregation="tangent", tau=2.0)
+    mixed_curvature(maker, "distance", "distance", "sum", (3, 5, 4))
+    mixed_curvature(maker, "scores", "scores", "sum", (4, 4, 4))
+    mixed_curvature(maker, "product", "distance", "product", (2, 4, 3))

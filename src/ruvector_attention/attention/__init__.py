@@ -3,6 +3,7 @@
 from .cross import CrossAttention
 from .flash import FlashAttention
 from .hyperbolic import HyperbolicAttention
+from .mixed_curvature import MixedCurvatureAttention
 from .multi_head import MultiHeadAttention
 from .scaled_dot_product import ScaledDotProductAttention
 from .self_attention import SelfAttention
@@ -11,6 +12,7 @@ __all__ = [
     "CrossAttention",
     "FlashAttention",
     "HyperbolicAttention",
+    "MixedCurvatureAttention",
     "MultiHeadAttention",
     "ScaledDotProductAttention",
     "SelfAttention",

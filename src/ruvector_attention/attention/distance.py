@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import engine
 from ..arrays import Float32Array
 from ..config import AttentionConfig, Setting
 from ..errors import InvalidConfigError
+from ..geometry import midpoints
+from ..row_weights import RowWeights, item_of
 from .scaled_dot_product import SoftmaxAttention
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +74,21 @@ def check_curvature(name: str, curvature: float, below: bool = True) -> None:
     if (curvature >= 0) if below else (curvature <= 0):
         space, side = ("hyperbolic space", "below") if below else ("sphere", "above")
         raise InvalidConfigError(f"{name} is {curvature!r}; expected a number {side} 0, as a {space} has")
+
+
+def sharpen_sums(sums: Array, values: Array, c: float, row_weights: Callable[[], RowWeights]) -> None:
+    """Sum again in float64, a few queries at a time, where the gyromidpoint's sums (..., n_query, 1 + dim_value) lie
+    so far out that float32 does not tell them from the boundary."""
+    cancelling = midpoints.is_cancelling(sums, c)
+    if not cancelling.any():
+        return
+    rows = row_weights()
+    for part in rows.parts(cancelling):
+        weights = rows.weights_of(part)
+        seen = weights.any(axis=0)  # what is not may hold anything
+        points = values[item_of(values, part.at)][seen].astype(np.float64)
+        factors = 2 / (1 - c * (points**2).sum(axis=1, keepdims=True))
+        sums[part.index] = weights[:, seen] @ np.concatenate([factors * points, factors - 1], axis=1)
 
 
 def log_parameter(value: float) -> Float32Array:

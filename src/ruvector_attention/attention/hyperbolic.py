@@ -19,7 +19,7 @@ from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, MaskLike, Tra
 from ..registry import register
 from ..row_weights import Part, RowWeights, item_of
 from ..specs import KEYS, QUERY, VALUES, Binding
-from .distance import DistanceAttention, DistanceConfig, check_curvature, log_parameter
+from .distance import DistanceAttention, DistanceConfig, check_curvature, log_parameter, sharpen_sums
 
 Array = npt.NDArray[Any]
 
@@ -245,14 +245,8 @@ class HyperbolicAttention(DistanceAttention):
         summed, way_back = self._sum(query, keys, midpoints.extended(values, c), scale, options, training)
         sums = summed.astype(np.float64)
         dropped = training and self.config.dropout > 0
-        if not dropped and (cancelling := midpoints.is_cancelling(sums, c)).any():
-            rows = RowWeights(query, keys, binding.lead, scale, options)
-            for part in rows.parts(cancelling):
-                weights = rows.weights_of(part)
-                seen = weights.any(axis=0)  # what is not may hold anything
-                points = values[item_of(values, part.at)][seen].astype(np.float64)
-                factors = 2 / (1 - c * (points**2).sum(axis=1, keepdims=True))
-                sums[part.index] = weights[:, seen] @ np.concatenate([factors * points, factors - 1], axis=1)
+        if not dropped:
+            sharpen_sums(sums, values, c, lambda: RowWeights(query, keys, binding.lead, scale, options))
         least = 0.0 if dropped else 1.0
 
         def backward(grad: Array) -> tuple[engine.Gradients, Array, float]:
