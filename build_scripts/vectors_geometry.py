@@ -100,6 +100,40 @@ def mixed_curvature(maker: Any, name: str, fusion: str, aggregation: str, sizes:
     maker.add("mixed_curvature", name, config, inputs, expected, source, parameters=parameters, tolerance=TOLERANCE)
 
 
+def dual_space(maker: Any, name: str, heads: int, widths: tuple[int, int], c: float, *, dim: int = 8) -> None:
+    torch, np, ball = maker.torch, maker.np, _ball(c)
+    flat, curved = widths
+    parameters = {
+        f"{side}_{space}_weight": maker.draw(dim, heads * width, size=dim**-0.5)
+        for side in ("query", "keys")
+        for space, width in (("euclidean", flat), ("hyperbolic", curved))
+    }
+    parameters |= {f"{side}_weight": maker.draw(dim, dim, size=dim**-0.5) for side in ("values", "output")}
+    parameters["space_weights"] = np.array([0.7, 1.2], np.float32)
+    inputs = {"query": maker.draw(5, dim), "keys": maker.draw(7, dim), "values": maker.draw(7, dim)}
+    q, k, v = (maker.tensor(array) for array in inputs.values())
+    w = {key: maker.tensor(array) for key, array in parameters.items()}
+    outputs, shares = [], []
+    for head in range(heads):
+        a, b = slice(head * flat, (head + 1) * flat), slice(head * curved, (head + 1) * curved)
+        dots = (q @ w["query_euclidean_weight"][:, a]) @ (k @ w["keys_euclidean_weight"][:, a]).T / flat**0.5
+        points = [
+            ball.expmap0(x @ w[f"{side}_hyperbolic_weight"][:, b], project=False)
+            for side, x in (("query", q), ("keys", k))
+        ]
+        far = ball.dist(points[0][:, None], points[1][None])
+        shares.append(torch.softmax(w["space_weights"][0] * dots - w["space_weights"][1] * far, -1))
+        width = dim // heads
+        outputs.append(shares[-1] @ (v @ w["values_weight"])[:, head * width : (head + 1) * width])
+    expected = {
+        "output": (torch.cat(outputs, -1) @ w["output_weight"]).numpy(),
+        "attention_weights": torch.stack(shares).numpy(),
+    }
+    config = {"dim": dim, "num_heads": heads, "euclidean_dim": heads * flat, "hyperbolic_dim": heads * curved}
+    config["curvature"] = -c
+    maker.add("dual_space", name, config, inputs, expected, SOURCE, parameters=parameters, tolerance=TOLERANCE)
+
+
 def add_all(maker: Any) -> None:
     seen = maker.random.random((5, 8)) < 0.6
     seen[:, 2] = True
@@ -116,3 +150,5 @@ def add_all(maker: Any) -> None:
     mixed_curvature(maker, "distance", "distance", "sum", (3, 5, 4))
     mixed_curvature(maker, "scores", "scores", "sum", (4, 4, 4))
     mixed_curvature(maker, "product", "distance", "product", (2, 4, 3))
+    dual_space(maker, "two-heads", 2, (3, 2), 1.0)
+    dual_space(maker, "one-head", 1, (5, 4), 0.6)

@@ -11,6 +11,7 @@ from typing import Any
 from . import datasets, geometry
 from .attention import (
     CrossAttention,
+    DualSpaceAttention,
     FlashAttention,
     HyperbolicAttention,
     MixedCurvatureAttention,
@@ -68,6 +69,7 @@ __all__ = [
     "CrossAttention",
     "DenseMask",
     "DimensionMismatchError",
+    "DualSpaceAttention",
     "EmptyInputError",
     "FlashAttention",
     "HyperbolicAttention",

@@ -1,6 +1,7 @@
 """The mechanisms, one file each; importing this registers them all."""
 
 from .cross import CrossAttention
+from .dual_space import DualSpaceAttention
 from .flash import FlashAttention
 from .hyperbolic import HyperbolicAttention
 from .mixed_curvature import MixedCurvatureAttention
@@ -10,6 +11,7 @@ from .self_attention import SelfAttention
 
 __all__ = [
     "CrossAttention",
+    "DualSpaceAttention",
     "FlashAttention",
     "HyperbolicAttention",
     "MixedCurvatureAttention",
