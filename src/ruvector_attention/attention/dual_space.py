@@ -238,11 +238,13 @@ class DualSpaceAttention(DistanceAttention):
             require_finite(name, array)
         config, c = self.config, -self.curvature
         q, k = (
-            np.moveaxis(self._by_head(self._mapped(*pair, c).points).astype(np.float64), -2, -3)
-            for pair in zip(("query", "keys"), binding.arrays, strict=True)
+            np.moveaxis(self._by_head(engine.project(array, self._map_of(name))).astype(np.float64), -2, -3)
+            for name, array in zip(("query", "keys"), binding.arrays, strict=True)
         )
         own = self._parameters["space_weights"].astype(np.float64)
         first = config.euclidean_size
+        for x in (q, k):
+            x[..., first:] = midpoints.kept_inside(midpoints.exp0(x[..., first:], c), c)
         dots = q[..., :first] @ k[..., :first].swapaxes(-1, -2)
         square = np.zeros_like(dots)
         for channel in range(first, first + config.hyperbolic_size):

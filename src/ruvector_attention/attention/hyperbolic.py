@@ -210,7 +210,7 @@ class HyperbolicAttention(DistanceAttention):
             means = aggregate[self.config.aggregation](
                 binding, query, keys, inside[2], c, scale, score_options, training
             )
-        output = binding.restore(midpoints.kept_inside(means.points, c))
+        output = binding.restore(midpoints.kept_inside(means.points, c).astype(np.float32))
         if not training:
             return output
 

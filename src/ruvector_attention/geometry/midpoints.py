@@ -66,13 +66,13 @@ def brought_inside_backward(
     return found, float(-along.sum() / (2 * c))
 
 
-def kept_inside(x: Array, c: float) -> Float32Array:
-    """A result in float32, strictly inside, whatever rounding does."""
+def kept_inside(x: Array, c: float) -> Array:
+    """A result strictly inside, in float64 and when it is rounded to float32."""
     limit = (1 - OUTPUT_EPS) / np.sqrt(c)
     norm = np.sqrt(dot(x, x))
     if (norm > limit).any():
         x = np.where(norm > limit, x * (limit / np.maximum(norm, limit)), x)
-    return x.astype(FLOAT32)
+    return x
 
 
 # --- to the hyperboloid
