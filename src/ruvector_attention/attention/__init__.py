@@ -4,6 +4,7 @@ from .cross import CrossAttention
 from .dual_space import DualSpaceAttention
 from .flash import FlashAttention
 from .hyperbolic import HyperbolicAttention
+from .manifold import ManifoldAttention
 from .mixed_curvature import MixedCurvatureAttention
 from .multi_head import MultiHeadAttention
 from .scaled_dot_product import ScaledDotProductAttention
@@ -14,6 +15,7 @@ __all__ = [
     "DualSpaceAttention",
     "FlashAttention",
     "HyperbolicAttention",
+    "ManifoldAttention",
     "MixedCurvatureAttention",
     "MultiHeadAttention",
     "ScaledDotProductAttention",

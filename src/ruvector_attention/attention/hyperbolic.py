@@ -19,7 +19,7 @@ from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, MaskLike, Tra
 from ..registry import register
 from ..row_weights import Part, RowWeights, item_of
 from ..specs import KEYS, QUERY, VALUES, Binding
-from .distance import DistanceAttention, DistanceConfig, check_curvature, log_parameter, sharpen_sums
+from .distance import DistanceAttention, DistanceConfig, check_curvature, kept_weights, log_parameter, sharpen_sums
 
 Array = npt.NDArray[Any]
 
@@ -286,7 +286,7 @@ class HyperbolicAttention(DistanceAttention):
         def weighed(part: Part) -> tuple[Array, Array, Array, Array]:
             """The weights before and after dropout, which keys are seen, and their values on the hyperboloid."""
             weights = rows.weights_of(part)
-            kept = weights * _kept(weights.shape, share, seed, part) if share else weights
+            kept = weights * kept_weights(weights.shape, share, seed, part) if share else weights
             seen = np.asarray(weights.any(axis=0))
             own = values[item_of(values, part.at)][seen]
             return weights, kept, seen, frechet.hyperboloid_rows(own, c)
@@ -304,7 +304,7 @@ class HyperbolicAttention(DistanceAttention):
                 of_weights = np.zeros_like(weights)
                 of_weights[:, seen] = of_kept
                 if share:
-                    of_weights *= _kept(weights.shape, share, seed, part)
+                    of_weights *= kept_weights(weights.shape, share, seed, part)
                 rows.backward(part, weights, of_weights, grads)
                 item = item_of(values, part.at)
                 of_own, more = frechet.hyperboloid_rows_backward(values[item][seen], of_rows, c)
@@ -313,9 +313,3 @@ class HyperbolicAttention(DistanceAttention):
             return grads, of_values, of_c
 
         return _Means(points, backward)
-
-
-def _kept(shape: tuple[int, ...], share: float, seed: int, part: Part) -> Array:
-    """What dropout multiplies each weight by: 0, or 1 / (1 - share)."""
-    random = np.random.default_rng([seed, *part.at, int(part.rows[0])])
-    return np.where(random.random(shape) < share, 0.0, 1 / (1 - share))
