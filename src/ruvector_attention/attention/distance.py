@@ -52,7 +52,7 @@ class DistanceAttention(SoftmaxAttention):
         """softmax(scale * scores) values, and when training the way back from a gradient of it."""
         if not training:
             summed: Float32Array = engine.attend(query, keys, values, scale=scale, **options)
-            return summed, _no_way_back
+            return summed, no_way_back
         checked = options["check_finite"]
         kept = {name: option for name, option in options.items() if name != "check_finite"}
         if self.config.dropout:
@@ -65,7 +65,7 @@ class DistanceAttention(SoftmaxAttention):
         return out, backward
 
 
-def _no_way_back(grad: Float32Array) -> engine.Gradients:
+def no_way_back(grad: Float32Array) -> engine.Gradients:
     raise AssertionError("a forward that is not for training keeps nothing")
 
 
