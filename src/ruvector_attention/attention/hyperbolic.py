@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import engine
-from ..arrays import ArrayLike, Float32Array
+from ..arrays import ArrayLike, Float32Array, as_float32
 from ..config import Setting, checked_setting
 from ..geometry import frechet, midpoints, poincare
 from ..gradients import addend_gradients
@@ -127,7 +127,7 @@ class HyperbolicAttention(DistanceAttention):
         return self._output(binding, self.config.temperature, training, mask=mask, bias=bias, **options)
 
     def compute_with_temperature(
-        self, query: ArrayLike, keys: KeysLike, values: ArrayLike, temperature: float, **options: Any
+        self, query: ArrayLike, keys: ArrayLike, values: ArrayLike, temperature: float, **options: Any
     ) -> Float32Array:
         """``forward`` with another temperature for this call; ``options`` are those of ``forward``.
 
@@ -164,31 +164,36 @@ class HyperbolicAttention(DistanceAttention):
 
     # --- the space, by itself
 
-    def poincare_distance(self, x: ArrayLike, y: ArrayLike) -> Any:
-        """The distance of two points of the ball, (...).
+    def poincare_distance(self, x: ArrayLike, y: ArrayLike) -> float | Float32Array:
+        """The distance of two points of the ball, or of rows of them, (...).
 
-        >>> HyperbolicAttention(dim=2).poincare_distance([0, 0], [0.5, 0])
-        np.float32(1.0986123)
+        >>> round(HyperbolicAttention(dim=2).poincare_distance([0, 0], [0.5, 0]), 6)
+        1.098612
         """
-        return poincare.distance(x, y, self.curvature)
+        found = poincare.distance(x, y, self.curvature)
+        return np.asarray(found, np.float32) if np.ndim(found) else float(found)
 
-    def to_poincare(self, x: ArrayLike) -> Any:
+    def to_poincare(self, x: ArrayLike) -> Float32Array:
         """Vectors of any length as points of the ball: exp_0(x)."""
-        rows = np.asarray(x)
-        return poincare.exp_map(np.zeros(rows.shape[-1:], np.float32), x, self.curvature)
+        rows = as_float32("x", x)
+        points: Float32Array = poincare.exp_map(np.zeros(rows.shape[-1:], np.float32), rows, self.curvature)
+        return points
 
-    def from_poincare(self, x: ArrayLike) -> Any:
+    def from_poincare(self, x: ArrayLike) -> Float32Array:
         """The vectors from which to_poincare makes these points: log_0(x)."""
-        rows = np.asarray(x)
-        return poincare.log_map(np.zeros(rows.shape[-1:], np.float32), x, self.curvature)
+        rows = as_float32("x", x)
+        vectors: Float32Array = poincare.log_map(np.zeros(rows.shape[-1:], np.float32), rows, self.curvature)
+        return vectors
 
-    def mobius_add(self, x: ArrayLike, y: ArrayLike) -> Any:
+    def mobius_add(self, x: ArrayLike, y: ArrayLike) -> Float32Array:
         """x (+) y in the ball."""
-        return poincare.mobius_add(x, y, self.curvature)
+        total: Float32Array = poincare.mobius_add(as_float32("x", x), as_float32("y", y), self.curvature)
+        return total
 
-    def project_to_ball(self, x: ArrayLike, eps: float | None = None) -> Any:
+    def project_to_ball(self, x: ArrayLike, eps: float | None = None) -> Float32Array:
         """x where it is inside, scaled to (1 - eps) of the radius where it is not."""
-        return poincare.project_to_ball(x, self.curvature, eps)
+        inside: Float32Array = poincare.project_to_ball(as_float32("x", x), self.curvature, eps)
+        return inside
 
     # --- computing
 
