@@ -100,6 +100,90 @@ def mixed_curvature(maker: Any, name: str, fusion: str, aggregation: str, sizes:
     maker.add("mixed_curvature", name, config, inputs, expected, source, parameters=parameters, tolerance=TOLERANCE)
 
 
+def dual_space(maker: Any, name: str, heads: int, widths: tuple[int, int], c: float, *, dim: int = 8) -> None:
+    torch, np, ball = maker.torch, maker.np, _ball(c)
+    flat, curved = widths
+    parameters = {
+        f"{side}_{space}_weight": maker.draw(dim, heads * width, size=dim**-0.5)
+        for side in ("query", "keys")
+        for space, width in (("euclidean", flat), ("hyperbolic", curved))
+    }
+    parameters |= {f"{side}_weight": maker.draw(dim, dim, size=dim**-0.5) for side in ("values", "output")}
+    parameters["space_weights"] = np.array([0.7, 1.2], np.float32)
+    inputs = {"query": maker.draw(5, dim), "keys": maker.draw(7, dim), "values": maker.draw(7, dim)}
+    q, k, v = (maker.tensor(array) for array in inputs.values())
+    w = {key: maker.tensor(array) for key, array in parameters.items()}
+    outputs, shares = [], []
+    for head in range(heads):
+        a, b = slice(head * flat, (head + 1) * flat), slice(head * curved, (head + 1) * curved)
+        dots = (q @ w["query_euclidean_weight"][:, a]) @ (k @ w["keys_euclidean_weight"][:, a]).T / flat**0.5
+        points = [
+            ball.expmap0(x @ w[f"{side}_hyperbolic_weight"][:, b], project=False)
+            for side, x in (("query", q), ("keys", k))
+        ]
+        far = ball.dist(points[0][:, None], points[1][None])
+        shares.append(torch.softmax(w["space_weights"][0] * dots - w["space_weights"][1] * far, -1))
+        width = dim // heads
+        outputs.append(shares[-1] @ (v @ w["values_weight"])[:, head * width : (head + 1) * width])
+    expected = {
+        "output": (torch.cat(outputs, -1) @ w["output_weight"]).numpy(),
+        "attention_weights": torch.stack(shares).numpy(),
+    }
+    config = {"dim": dim, "num_heads": heads, "euclidean_dim": heads * flat, "hyperbolic_dim": heads * curved}
+    config["curvature"] = -c
+    maker.add("dual_space", name, config, inputs, expected, SOURCE, parameters=parameters, tolerance=TOLERANCE)
+
+
+def manifold(maker: Any, name: str, space: str, *, power: int = 2, aggregation: str = "sum", tau: float = 1.0) -> None:
+    """Components of ``space`` with their channels and curvatures, as the setting has them."""
+    import geoopt
+
+    torch, np = maker.torch, maker.np
+    parts = [part.strip().split(":") for part in space.split(",")]
+    inputs: Case = {}
+    for key, n in (("query", 4), ("keys", 7), ("values", 7)):
+        blocks = []
+        for kind, size, *curvature in parts:
+            if kind == "hyperbolic":
+                blocks.append(in_ball(maker, n, int(size), c=-float(curvature[0])))
+                continue
+            blocks.append(maker.draw(n, int(size)))
+            if kind == "spherical":  # of one side, where there is one mean
+                blocks[-1][:, 0] = 1 + np.abs(blocks[-1][:, 0])
+        inputs[key] = np.concatenate(blocks, axis=-1)
+    sizes = [int(part[1]) for part in parts]
+    square = torch.zeros(4, 7, dtype=torch.float64)
+    spaces = []
+    arrays = [torch.split(maker.tensor(array), sizes, dim=-1) for array in inputs.values()]
+    for part, q, k in zip(parts, *arrays[:2], strict=True):
+        if part[0] == "hyperbolic":
+            spaces.append((_ball(-float(part[2])), 1.0))
+        elif part[0] == "spherical":
+            spaces.append((geoopt.Sphere(), float(part[2]) ** -0.5))
+        else:
+            spaces.append((geoopt.Euclidean(ndim=1), 1.0))
+        own, radius = spaces[-1]
+        square = square + (radius * own.dist(own.projx(q)[:, None], own.projx(k)[None])) ** 2
+    weights = torch.softmax(-(square ** (power / 2)) / tau, -1)
+    if aggregation == "sum":
+        output = weights @ maker.tensor(inputs["values"])
+    else:
+        means = []
+        for (own, radius), v in zip(spaces, arrays[2], strict=True):
+            points = own.projx(v).expand(4, 7, v.shape[-1])
+            mean = points[torch.arange(4), weights.argmax(-1)]
+            for _ in range(3000):
+                step = (weights[..., None] * own.logmap(mean[:, None], points)).sum(-2)
+                mean = own.expmap(mean, 0.1 * step)
+            assert float(step.norm()) < 1e-9
+            means.append(mean * radius)
+        output = torch.cat(means, -1)
+    config = {"dim": sum(sizes), "space": space, "power": power, "aggregation": aggregation, "temperature": tau}
+    expected = {"output": output.numpy(), "attention_weights": weights.numpy()}
+    source = "torch and geoopt: PoincareBall, Sphere and Euclidean, float64"
+    maker.add("manifold", name, config, inputs, expected, source, tolerance=TOLERANCE)
+
+
 def add_all(maker: Any) -> None:
     seen = maker.random.random((5, 8)) < 0.6
     seen[:, 2] = True
@@ -116,3 +200,10 @@ def add_all(maker: Any) -> None:
     mixed_curvature(maker, "distance", "distance", "sum", (3, 5, 4))
     mixed_curvature(maker, "scores", "scores", "sum", (4, 4, 4))
     mixed_curvature(maker, "product", "distance", "product", (2, 4, 3))
+    dual_space(maker, "two-heads", 2, (3, 2), 1.0)
+    dual_space(maker, "one-head", 1, (5, 4), 0.6)
+    manifold(maker, "hyperbolic", "hyperbolic:5:-0.8")
+    manifold(maker, "hyperbolic-mean", "hyperbolic:5:-0.8", power=1, aggregation="mean")
+    manifold(maker, "spherical-mean", "spherical:4:1.7", aggregation="mean", tau=0.3)
+    manifold(maker, "product", "euclidean:2, hyperbolic:3:-1.0, spherical:3:0.5", tau=2.0)
+    manifold(maker, "product-mean", "euclidean:2, hyperbolic:3:-1.0, spherical:3:0.5", aggregation="mean", tau=0.5)

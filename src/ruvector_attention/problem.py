@@ -100,7 +100,8 @@ class Problem:
         self.segments = np.array([(s.begin, s.end, KINDS[s.kind], s.power) for s in spaces], np.int64)
         self.spaces = np.array([(s.weight, s.curvature) for s in spaces], np.float64)
         if any(s.kind in ("poincare", "lorentz") for s in spaces):
-            self.aux = [_Operand(self._aux_of(array), 2, len(spaces)) for array in (query, keys)]
+            aux = self.scoring.aux or (self._aux_of(query), self._aux_of(keys))
+            self.aux = [_Operand(array, 2, len(spaces)) for array in aux]
 
     def _aux_of(self, x: Array) -> Float32Array:
         """(..., n, heads * n_spaces) of x (..., n, heads * dim)."""

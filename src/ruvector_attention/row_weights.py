@@ -53,9 +53,10 @@ class RowWeights:
             mask, self.bias = None, mask if self.bias is None else mask + self.bias
         self.mask: Array | None = mask
 
-    def parts(self, wanted: Array | None = None) -> Iterator[Part]:
-        """All queries, or those that are True in ``wanted`` (*lead, n_query), a few at a time."""
-        few = max(1, min(MOST_QUERIES, PART // self.n_key))
+    def parts(self, wanted: Array | None = None, width: int = 1) -> Iterator[Part]:
+        """All queries, or those that are True in ``wanted`` (*lead, n_query), a few at a time; ``width``: numbers that
+        the caller holds for each pair of them and a key."""
+        few = max(1, min(MOST_QUERIES, PART // (self.n_key * width)))
         for at in np.ndindex(*self.lead):
             rows = np.arange(self.n_query) if wanted is None else np.flatnonzero(wanted[at])
             for first in range(0, len(rows), few):
@@ -92,13 +93,19 @@ class RowWeights:
         into.keys[item_of(into.keys, part.at)] += found.keys
         if into.spaces is not None and found.spaces is not None:
             into.spaces[...] += found.spaces
-        if into.bias is not None and found.bias is not None:
-            of_bias = into.bias[item_of(into.bias, part.at)]
-            grad = found.bias if of_bias.shape[1] > 1 else found.bias.sum(axis=1, keepdims=True)
-            if of_bias.shape[0] > 1:
-                of_bias[part.rows] += grad
-            else:
-                of_bias += grad.sum(axis=0, keepdims=True)
+        if found.bias is not None:
+            self.add_bias(part, found.bias, into)
+
+    def add_bias(self, part: Part, of_scores: Array, into: engine.Gradients) -> None:
+        """Add the gradient of these queries' scores to that of the bias, summed along what it was repeated along."""
+        if into.bias is None:
+            return
+        of_bias = into.bias[item_of(into.bias, part.at)]
+        grad = of_scores if of_bias.shape[1] > 1 else of_scores.sum(axis=1, keepdims=True)
+        if of_bias.shape[0] > 1:
+            of_bias[part.rows] += grad
+        else:
+            of_bias += grad.sum(axis=0, keepdims=True)
 
     def gradients(self) -> engine.Gradients:
         """Zeros to add to; values are not this object's business."""
@@ -115,17 +122,22 @@ class RowWeights:
     def _call(self, part: Part) -> tuple[Array, Array, dict[str, Any]]:
         """The arrays of these queries, and the options with a mask and a bias for them alone."""
         options: dict[str, Any] = {"spaces": self.spaces}
+        seen, bias = self.addends(part)
+        if not seen.all():
+            options["mask"] = seen
+        if bias is not None:
+            options["bias"] = contiguous(bias)
+        query = self.query[item_of(self.query, part.at)][part.rows]
+        return query, contiguous(self.keys[item_of(self.keys, part.at)]), options
+
+    def addends(self, part: Part) -> tuple[Array, Array | None]:
+        """Which keys these queries may attend to, (len(rows), n_key), and what is added to their scores."""
         seen = self._seen(part.rows)
         if self.key_lengths is not None:
             seen = seen & (np.arange(self.n_key) < self.key_lengths[part.at])
         if self.mask is not None:
             seen = seen & self._rows_of(self.mask, part)
-        if not seen.all():
-            options["mask"] = seen
-        if self.bias is not None:
-            options["bias"] = contiguous(self._rows_of(self.bias, part))
-        query = self.query[item_of(self.query, part.at)][part.rows]
-        return query, contiguous(self.keys[item_of(self.keys, part.at)]), options
+        return seen, None if self.bias is None else self._rows_of(self.bias, part)
 
     def _rows_of(self, addend: Array, part: Part) -> Array:
         own = addend[item_of(addend, part.at)]

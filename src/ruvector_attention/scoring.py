@@ -110,6 +110,7 @@ class Scoring:
     bias: Array | None = None
     key_lengths: Array | None = None
     spaces: tuple[Space, ...] = ()
+    aux: tuple[Array, Array] | None = None  # what space_aux says of queries and keys, where a caller knows it already
     rotary: Rotary | None = None
     times: Times | None = None
     dropout: Dropout | None = None

@@ -2,6 +2,7 @@
 
 from .cross import CrossAttention
 from .cross_space import CrossSpaceAttention
+from .dual_space import DualSpaceAttention
 from .dynamic_head import DynamicHeadAttention
 from .edge_featured import EdgeFeaturedAttention
 from .flash import FlashAttention
@@ -13,6 +14,7 @@ from .hnsw_aware import HNSWAwareAttention
 from .hyperbolic import HyperbolicAttention
 from .linear import LinearAttention
 from .local_global import LocalGlobalAttention
+from .manifold import ManifoldAttention
 from .mixed_curvature import MixedCurvatureAttention
 from .moe import MoEAttention
 from .multi_head import MultiHeadAttention
@@ -25,6 +27,7 @@ from .temporal import TemporalAttention
 __all__ = [
     "CrossAttention",
     "CrossSpaceAttention",
+    "DualSpaceAttention",
     "DynamicHeadAttention",
     "EdgeFeaturedAttention",
     "FlashAttention",
@@ -36,6 +39,7 @@ __all__ = [
     "HyperbolicAttention",
     "LinearAttention",
     "LocalGlobalAttention",
+    "ManifoldAttention",
     "MixedCurvatureAttention",
     "MoEAttention",
     "MultiHeadAttention",

@@ -14,7 +14,7 @@ from ..arrays import Float32Array
 from ..config import AttentionConfig, Setting
 from ..errors import InvalidConfigError
 from ..geometry import midpoints
-from ..row_weights import RowWeights, item_of
+from ..row_weights import Part, RowWeights, item_of
 from .scaled_dot_product import SoftmaxAttention
 
 Array = npt.NDArray[Any]
@@ -52,7 +52,7 @@ class DistanceAttention(SoftmaxAttention):
         """softmax(scale * scores) values, and when training the way back from a gradient of it."""
         if not training:
             summed: Float32Array = engine.attend(query, keys, values, scale=scale, **options)
-            return summed, _no_way_back
+            return summed, no_way_back
         checked = options["check_finite"]
         kept = {name: option for name, option in options.items() if name != "check_finite"}
         if self.config.dropout:
@@ -65,7 +65,7 @@ class DistanceAttention(SoftmaxAttention):
         return out, backward
 
 
-def _no_way_back(grad: Float32Array) -> engine.Gradients:
+def no_way_back(grad: Float32Array) -> engine.Gradients:
     raise AssertionError("a forward that is not for training keeps nothing")
 
 
@@ -94,3 +94,9 @@ def sharpen_sums(sums: Array, values: Array, c: float, row_weights: Callable[[],
 def log_parameter(value: float) -> Float32Array:
     """A positive number as a parameter that may take any step: its logarithm, (1,)."""
     return np.array([np.log(value)], np.float32)
+
+
+def kept_weights(shape: tuple[int, ...], share: float, seed: int, part: Part) -> Array:
+    """What dropout multiplies each weight by: 0, or 1 / (1 - share)."""
+    random = np.random.default_rng([seed, *part.at, int(part.rows[0])])
+    return np.where(random.random(shape) < share, 0.0, 1 / (1 - share))

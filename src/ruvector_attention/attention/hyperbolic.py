@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import engine
-from ..arrays import ArrayLike, Float32Array
+from ..arrays import ArrayLike, Float32Array, as_float32
 from ..config import Setting, checked_setting
 from ..geometry import frechet, midpoints, poincare
 from ..gradients import addend_gradients
@@ -19,9 +19,20 @@ from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, MaskLike, Tra
 from ..registry import register
 from ..row_weights import Part, RowWeights, item_of
 from ..specs import KEYS, QUERY, VALUES, Binding
-from .distance import DistanceAttention, DistanceConfig, check_curvature, log_parameter, sharpen_sums
+from .distance import (
+    DistanceAttention,
+    DistanceConfig,
+    check_curvature,
+    kept_weights,
+    log_parameter,
+    no_way_back,
+    sharpen_sums,
+)
 
 Array = npt.NDArray[Any]
+
+
+FEW = 4  # queries whose weights are less work to keep than values with one channel more
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,7 @@ class HyperbolicAttention(DistanceAttention):
         return self._output(binding, self.config.temperature, training, mask=mask, bias=bias, **options)
 
     def compute_with_temperature(
-        self, query: ArrayLike, keys: KeysLike, values: ArrayLike, temperature: float, **options: Any
+        self, query: ArrayLike, keys: ArrayLike, values: ArrayLike, temperature: float, **options: Any
     ) -> Float32Array:
         """``forward`` with another temperature for this call; ``options`` are those of ``forward``.
 
@@ -146,48 +157,53 @@ class HyperbolicAttention(DistanceAttention):
             binding, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
         )
         c = -self.curvature
-        points = [midpoints.brought_inside(array, c)[0] for array in binding.arrays]
-        query, keys = self._coordinates(points, c)
+        query, keys, spaces = self._points([midpoints.brought_inside(array, c) for array in binding.arrays], c)
         with binding.blaming_inputs():
-            weights = engine.weights(query, keys, scale=1 / self.config.temperature, **options, **self._spaces(c))
+            weights = engine.weights(query, keys, scale=1 / self.config.temperature, **options, **spaces)
         return binding.restore(weights)
 
     # --- the space, by itself
 
-    def poincare_distance(self, x: ArrayLike, y: ArrayLike) -> Any:
-        """The distance of two points of the ball, (...).
+    def poincare_distance(self, x: ArrayLike, y: ArrayLike) -> float | Float32Array:
+        """The distance of two points of the ball, or of rows of them, (...).
 
-        >>> HyperbolicAttention(dim=2).poincare_distance([0, 0], [0.5, 0])
-        np.float32(1.0986123)
+        >>> round(HyperbolicAttention(dim=2).poincare_distance([0, 0], [0.5, 0]), 6)
+        1.098612
         """
-        return poincare.distance(x, y, self.curvature)
+        found = poincare.distance(x, y, self.curvature)
+        return np.asarray(found, np.float32) if np.ndim(found) else float(found)
 
-    def to_poincare(self, x: ArrayLike) -> Any:
+    def to_poincare(self, x: ArrayLike) -> Float32Array:
         """Vectors of any length as points of the ball: exp_0(x)."""
-        rows = np.asarray(x)
-        return poincare.exp_map(np.zeros(rows.shape[-1:], np.float32), x, self.curvature)
+        rows = as_float32("x", x)
+        points: Float32Array = poincare.exp_map(np.zeros(rows.shape[-1:], np.float32), rows, self.curvature)
+        return points
 
-    def from_poincare(self, x: ArrayLike) -> Any:
+    def from_poincare(self, x: ArrayLike) -> Float32Array:
         """The vectors from which to_poincare makes these points: log_0(x)."""
-        rows = np.asarray(x)
-        return poincare.log_map(np.zeros(rows.shape[-1:], np.float32), x, self.curvature)
+        rows = as_float32("x", x)
+        vectors: Float32Array = poincare.log_map(np.zeros(rows.shape[-1:], np.float32), rows, self.curvature)
+        return vectors
 
-    def mobius_add(self, x: ArrayLike, y: ArrayLike) -> Any:
+    def mobius_add(self, x: ArrayLike, y: ArrayLike) -> Float32Array:
         """x (+) y in the ball."""
-        return poincare.mobius_add(x, y, self.curvature)
+        total: Float32Array = poincare.mobius_add(as_float32("x", x), as_float32("y", y), self.curvature)
+        return total
 
-    def project_to_ball(self, x: ArrayLike, eps: float | None = None) -> Any:
+    def project_to_ball(self, x: ArrayLike, eps: float | None = None) -> Float32Array:
         """x where it is inside, scaled to (1 - eps) of the radius where it is not."""
-        return poincare.project_to_ball(x, self.curvature, eps)
+        inside: Float32Array = poincare.project_to_ball(as_float32("x", x), self.curvature, eps)
+        return inside
 
     # --- computing
 
-    def _spaces(self, c: float) -> dict[str, Any]:
-        return {"spaces": (engine.Space(self.config.model, 0, self.config.dim, 1.0, c),)}
-
-    def _coordinates(self, points: list[Float32Array], c: float) -> list[Float32Array]:
-        """Points of the ball as the engine scores them."""
-        return points if self.config.model == "poincare" else [midpoints.stretched(x, c) for x in points]
+    def _points(self, inside: list[midpoints.Inside], c: float) -> tuple[Float32Array, Float32Array, dict[str, Any]]:
+        """Queries and keys as the engine scores them, and by which space."""
+        query, keys = inside[:2]
+        spaces: dict[str, Any] = {"spaces": (engine.Space(self.config.model, 0, self.config.dim, 1.0, c),)}
+        if self.config.model == "poincare":
+            return query.rows, keys.rows, {**spaces, "aux": (query.half_factors, keys.half_factors)}
+        return query.rows * (2 * query.half_factors), keys.rows * (2 * keys.half_factors), spaces
 
     def _output(
         self,
@@ -202,15 +218,15 @@ class HyperbolicAttention(DistanceAttention):
         score_options = self._score_options(binding, mask=mask, bias=bias, **options)
         c, scale = -self.curvature, 1 / temperature
         inputs = self._training_arrays(binding) if training else binding.arrays
-        inside, outside = zip(*(midpoints.brought_inside(array, c) for array in inputs), strict=True)
-        query, keys = self._coordinates(list(inside[:2]), c)
-        score_options |= self._spaces(c)
+        inside = [midpoints.brought_inside(array, c) for array in inputs]
+        query, keys, spaces = self._points(inside, c)
+        score_options |= spaces
         aggregate = {"gyromidpoint": self._gyromidpoints, "tangent": self._tangent, "frechet": self._frechet}
         with binding.blaming_inputs():
             means = aggregate[self.config.aggregation](
                 binding, query, keys, inside[2], c, scale, score_options, training
             )
-        output = binding.restore(midpoints.kept_inside(means.points, c))
+        output = binding.restore(midpoints.kept_inside(means.points, c).astype(np.float32))
         if not training:
             return output
 
@@ -221,11 +237,11 @@ class HyperbolicAttention(DistanceAttention):
             gradients: dict[str, Float32Array] = {}
             of_points: list[Array] = [grads.query, grads.keys]
             if self.config.model == "lorentz":
-                both = [midpoints.stretched_backward(x, g, c) for x, g in zip(inside[:2], of_points, strict=True)]
+                both = [midpoints.stretched_backward(x.rows, g, c) for x, g in zip(inside[:2], of_points, strict=True)]
                 of_points, of_c = [g for g, _ in both], of_c + sum(of_one for _, of_one in both)
             of_points.append(of_values)
-            for name, x, point, out, g in zip(binding.names, inputs, inside, outside, of_points, strict=True):
-                of_input, of_one = midpoints.brought_inside_backward(x, point, out, g, c)
+            for name, x, point, g in zip(binding.names, inputs, inside, of_points, strict=True):
+                of_input, of_one = midpoints.brought_inside_backward(x, point.rows, point.outside, g, c)
                 of_c += of_one
                 if name == "query":
                     gradients[name] = binding.restore(of_input)
@@ -239,10 +255,16 @@ class HyperbolicAttention(DistanceAttention):
         return output
 
     def _gyromidpoints(
-        self, binding: Binding, query: Array, keys: Array, values: Array, c: float, scale: float,
+        self, binding: Binding, query: Array, keys: Array, inside: midpoints.Inside, c: float, scale: float,
         options: dict[str, Any], training: bool,
     ) -> _Means:  # fmt: skip
-        summed, way_back = self._sum(query, keys, midpoints.extended(values, c), scale, options, training)
+        values, factors = inside.rows, 2 * inside.half_factors
+        way_back: Callable[[Float32Array], engine.Gradients] = no_way_back
+        if len(query) <= FEW and query.ndim == keys.ndim == values.ndim == 2 and not training:
+            summed = self._few_sums(query, keys, values, factors, scale, options)
+        else:
+            extended = midpoints.extended(values, factors)
+            summed, way_back = self._sum(query, keys, extended, scale, options, training)
         sums = summed.astype(np.float64)
         dropped = training and self.config.dropout > 0
         if not dropped:
@@ -257,10 +279,27 @@ class HyperbolicAttention(DistanceAttention):
 
         return _Means(midpoints.gyromidpoint(sums, c, least), backward)
 
+    def _few_sums(
+        self, query: Array, keys: Array, values: Array, factors: Array, scale: float, options: dict[str, Any]
+    ) -> Array:
+        """The sums of a few queries from their weights as an array: it is smaller than the extended values."""
+        weights = engine.weights(query, keys, scale=scale, **options)
+        shares = weights * factors[:, 0]
+        if "key_lengths" in options:  # what lies behind may hold anything
+            read = int(options["key_lengths"])
+            weights, shares, values, factors = weights[:, :read], shares[:, :read], values[:read], factors[:read]
+        sums = np.empty((len(query), values.shape[1] + 1))
+        sums[:, :-1] = engine.project(shares, values)
+        np.sum(weights * (factors[:, 0] - 1), axis=1, dtype=np.float64, out=sums[:, -1])
+        if options["check_finite"] and not np.isfinite(sums).all():
+            engine.raise_non_finite(query=query, keys=keys, values=values)
+        return sums
+
     def _tangent(
-        self, binding: Binding, query: Array, keys: Array, values: Array, c: float, scale: float,
+        self, binding: Binding, query: Array, keys: Array, inside: midpoints.Inside, c: float, scale: float,
         options: dict[str, Any], training: bool,
     ) -> _Means:  # fmt: skip
+        values = inside.rows
         logs = midpoints.log0(values, c).astype(np.float32)
         summed, way_back = self._sum(query, keys, logs, scale, options, training)
 
@@ -273,9 +312,10 @@ class HyperbolicAttention(DistanceAttention):
         return _Means(midpoints.exp0(summed, c), backward)
 
     def _frechet(
-        self, binding: Binding, query: Array, keys: Array, values: Array, c: float, scale: float,
+        self, binding: Binding, query: Array, keys: Array, inside: midpoints.Inside, c: float, scale: float,
         options: dict[str, Any], training: bool,
     ) -> _Means:  # fmt: skip
+        values = inside.rows
         rows = RowWeights(query, keys, binding.lead, scale, options)
         rows.check(options["check_finite"], query=query, keys=keys, values=values)
         share = self.config.dropout if training else 0.0
@@ -286,7 +326,7 @@ class HyperbolicAttention(DistanceAttention):
         def weighed(part: Part) -> tuple[Array, Array, Array, Array]:
             """The weights before and after dropout, which keys are seen, and their values on the hyperboloid."""
             weights = rows.weights_of(part)
-            kept = weights * _kept(weights.shape, share, seed, part) if share else weights
+            kept = weights * kept_weights(weights.shape, share, seed, part) if share else weights
             seen = np.asarray(weights.any(axis=0))
             own = values[item_of(values, part.at)][seen]
             return weights, kept, seen, frechet.hyperboloid_rows(own, c)
@@ -304,7 +344,7 @@ class HyperbolicAttention(DistanceAttention):
                 of_weights = np.zeros_like(weights)
                 of_weights[:, seen] = of_kept
                 if share:
-                    of_weights *= _kept(weights.shape, share, seed, part)
+                    of_weights *= kept_weights(weights.shape, share, seed, part)
                 rows.backward(part, weights, of_weights, grads)
                 item = item_of(values, part.at)
                 of_own, more = frechet.hyperboloid_rows_backward(values[item][seen], of_rows, c)
@@ -313,9 +353,3 @@ class HyperbolicAttention(DistanceAttention):
             return grads, of_values, of_c
 
         return _Means(points, backward)
-
-
-def _kept(shape: tuple[int, ...], share: float, seed: int, part: Part) -> Array:
-    """What dropout multiplies each weight by: 0, or 1 / (1 - share)."""
-    random = np.random.default_rng([seed, *part.at, int(part.rows[0])])
-    return np.where(random.random(shape) < share, 0.0, 1 / (1 - share))

@@ -72,7 +72,8 @@ class Placed:
         for component in components:
             part, outside = x[..., component.channels], None
             if component.kind == "poincare":
-                self.rows[..., component.channels], outside = midpoints.brought_inside(part, component.c)
+                inside = midpoints.brought_inside(part, component.c)
+                self.rows[..., component.channels], outside = inside.rows, inside.outside
             elif component.kind == "spherical":
                 self.rows[..., component.channels] = on_sphere(part, component.c)
             self._outside.append(outside)
@@ -97,10 +98,14 @@ class Placed:
 def summands(rows: Float32Array, components: list[Component]) -> Float32Array:
     """What is summed of rows in their spaces: their channels, in a hyperbolic component (lambda x, lambda - 1)."""
     parts = [
-        midpoints.extended(rows[..., part.channels], part.c) if part.kind == "poincare" else rows[..., part.channels]
+        _extended(rows[..., part.channels], part.c) if part.kind == "poincare" else rows[..., part.channels]
         for part in components
     ]
     return np.concatenate(parts, axis=-1)
+
+
+def _extended(rows: Float32Array, c: float) -> Float32Array:
+    return midpoints.extended(rows, 2 * midpoints.half_factors(contiguous(rows), c))
 
 
 def summands_backward(rows: Array, grad: Array, components: list[Component]) -> tuple[Array, list[float]]:

@@ -1,14 +1,15 @@
-"""Fréchet means in the ball, and their derivative by the implicit function theorem (Lou et al., 2020).
+"""Fréchet means in the ball and on the sphere, and their derivatives (Lou et al., 2020, by implicit functions).
 
-All on the unit hyperboloid: a point of the ball of curvature -c, times sqrt(c), is there (lambda - 1, lambda x).
+Means in the ball are found on the unit hyperboloid, where a point of the ball of curvature -c, times sqrt(c), is
+(lambda - 1, lambda x).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ._points import TINY, Array, dot
-from .lorentz import angles, mean_of
+from ._points import TINY, Array, dot, ratio
+from .lorentz import MOST_STEPS, angles, mean_of
 from .midpoints import stretched_backward
 from .poincare import to_unit_hyperboloid
 
@@ -71,3 +72,55 @@ def means_backward(rows: Array, weights: Array, found: Array, grad: Array, c: fl
     inner = (answer * signs) @ rows.T
     of_rows = ((weights * slope).T @ answer - (weights * turned * inner).T @ found) * signs
     return slope * inner, of_rows, of_c
+
+
+# --- on the unit sphere: the same with circular functions
+
+
+def sphere_means(rows: Array, weights: Array) -> Array:
+    """The means (m, dim) of rows (n, dim) of length 1 and weights (m, n), found downhill from the projected sum; zeros
+    where there are no weights."""
+    total = weights @ rows
+    mean = total / np.maximum(np.sqrt(dot(total, total)), TINY)
+    moving = np.arange(len(mean))
+    for _ in range(MOST_STEPS):
+        at = mean[moving]
+        _, slope = _arc(at, rows)
+        pull = (weights[moving] * slope) @ rows
+        pull = (pull - dot(at, pull) * at) / np.maximum(weights[moving].sum(axis=1, keepdims=True), TINY)
+        reach = np.sqrt(dot(pull, pull))
+        mean[moving] = np.cos(reach) * at + ratio(np.sin(reach), reach) * pull
+        moving = moving[reach[:, 0] > TOLERANCE]
+        if not moving.size:
+            break
+    return mean
+
+
+def sphere_means_backward(rows: Array, weights: Array, found: Array, grad: Array) -> tuple[Array, Array]:
+    """The gradients of weights (m, n) and of rows (n, dim), from ``grad`` of the means."""
+    cosine, slope = _arc(found, rows)
+    near = cosine > 1 - 1e-7
+    bend = slope * cosine  # d cot d
+    square = np.where(near, 1.0, slope**2 * (1 - cosine**2))  # d^2
+    curving = np.where(near, 1 / 3, (1 - bend) / np.maximum(square, TINY))
+    turned = np.where(near, -1 / 3, -(1 - bend) / np.where(near, 1.0, np.maximum(1 - cosine**2, 1e-12)))
+    answer = np.zeros_like(found)
+    for i in range(len(found)):
+        if not weights[i].any():
+            continue
+        m = found[i]
+        logs = slope[i, :, None] * (rows - cosine[i, :, None] * m)
+        hessian = (logs * (weights[i] * curving[i])[:, None]).T @ logs
+        # on the tangents H, and across them 1, so that it can be solved: what is asked for is a tangent
+        hessian += (weights[i] * bend[i]).sum() * (np.eye(len(m)) - np.outer(m, m)) + np.outer(m, m)
+        answer[i] = np.linalg.solve(hessian, grad[i] - (grad[i] @ m) * m)
+    inner = answer @ rows.T
+    return slope * inner, (weights * slope).T @ answer + (weights * turned * inner).T @ found
+
+
+def _arc(points: Array, rows: Array) -> tuple[Array, Array]:
+    """cos(d) and d / sin(d) of every pair; the latter 0 for antipodes, towards which there is no one way."""
+    cosine = np.clip(points @ rows.T, -1.0, 1.0)
+    sine = np.sqrt(1 - cosine**2)
+    slope = np.where(sine < 1e-8, np.where(cosine > 0, 1.0, 0.0), np.arccos(cosine) / np.maximum(sine, 1e-8))
+    return cosine, slope

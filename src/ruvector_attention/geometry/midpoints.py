@@ -10,7 +10,7 @@ Arrays are float64 inside, float32 where the engine reads them; c > 0, the curva
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,17 +39,26 @@ def half_factors(x: Float32Array, c: float) -> Float32Array:
     return out
 
 
-def brought_inside(x: Array, c: float) -> tuple[Float32Array, Array | None]:
-    """x with rows outside of the ball scaled to (1 - EPS) / sqrt(c), and which rows those were, (...); None: none."""
+class Inside(NamedTuple):
+    """Rows inside of the ball, which of them were brought there, (...), None where none, and half their factors."""
+
+    rows: Float32Array
+    outside: Array | None
+    half_factors: Float32Array
+
+
+def brought_inside(x: Array, c: float) -> Inside:
+    """x with rows outside of the ball scaled to (1 - EPS) / sqrt(c)."""
     x = contiguous(x)
-    outside = half_factors(x, c)[..., 0] > 1 / (EPS * (2 - EPS))
-    if not outside.any():
-        return x, None
+    halves = half_factors(x, c)
+    if halves.max() <= 1 / (EPS * (2 - EPS)):
+        return Inside(x, None, halves)
+    outside = halves[..., 0] > 1 / (EPS * (2 - EPS))
     inside = x.copy()
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite stays so, and is named by the engine
         far = x[outside].astype(np.float64)
         inside[outside] = far * ((1 - EPS) / np.sqrt(c) / np.sqrt(dot(far, far)))
-    return inside, outside
+    return Inside(inside, outside, half_factors(inside, c))
 
 
 def brought_inside_backward(
@@ -66,21 +75,16 @@ def brought_inside_backward(
     return found, float(-along.sum() / (2 * c))
 
 
-def kept_inside(x: Array, c: float) -> Float32Array:
-    """A result in float32, strictly inside, whatever rounding does."""
+def kept_inside(x: Array, c: float) -> Array:
+    """A result strictly inside, in float64 and when it is rounded to float32."""
     limit = (1 - OUTPUT_EPS) / np.sqrt(c)
     norm = np.sqrt(dot(x, x))
     if (norm > limit).any():
         x = np.where(norm > limit, x * (limit / np.maximum(norm, limit)), x)
-    return x.astype(FLOAT32)
+    return x
 
 
 # --- to the hyperboloid
-
-
-def stretched(x: Float32Array, c: float) -> Float32Array:
-    """lambda x: the spatial coordinates of the same point on the hyperboloid."""
-    return x * (2 * half_factors(contiguous(x), c))
 
 
 def stretched_backward(x: Array, grad: Array, c: float, of_time: Array | float = 0.0) -> tuple[Array, float]:
@@ -95,9 +99,8 @@ def stretched_backward(x: Array, grad: Array, c: float, of_time: Array | float =
 # --- gyromidpoint
 
 
-def extended(values: Float32Array, c: float) -> Float32Array:
-    """(lambda v, lambda - 1), (..., n, 1 + dim_value)."""
-    factors = 2 * half_factors(contiguous(values), c)
+def extended(values: Float32Array, factors: Float32Array) -> Float32Array:
+    """(lambda v, lambda - 1), (..., n, 1 + dim_value), with the conformal factors lambda (..., n, 1)."""
     out = np.empty((*values.shape[:-1], values.shape[-1] + 1), FLOAT32)
     np.multiply(values, factors, out=out[..., :-1])
     np.subtract(factors, 1, out=out[..., -1:])
