@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
+import vectors_adaptive
 from toolchain_store import is_current, locked, mark_current, pyproject
 
 TARGET = toolchain.ROOT / "tests" / "vectors"
@@ -315,6 +316,7 @@ def texts() -> dict[Path, str]:
     makers: list[Callable[[], None]] = [maker.scaled_dot_product, maker.flash, maker.all_heads]
     for make in makers:
         make()
+    vectors_adaptive.add_all(maker)
     about = "written by build_scripts/make_vectors.py, where the format is explained"
     return {
         TARGET / f"{mechanism}.json": f'{{"format": {json.dumps(about)}, "cases": [\n'

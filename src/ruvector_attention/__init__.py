@@ -12,6 +12,7 @@ from . import datasets
 from .attention import (
     CrossAttention,
     FlashAttention,
+    LinearAttention,
     MultiHeadAttention,
     ScaledDotProductAttention,
     SelfAttention,
@@ -71,6 +72,7 @@ __all__ = [
     "InputTooLargeError",
     "IntersectionMask",
     "InvalidConfigError",
+    "LinearAttention",
     "Memory",
     "MultiHeadAttention",
     "NumericalInstabilityError",

@@ -56,6 +56,22 @@ def project(
     return out
 
 
+def product(a: Array, b: Array) -> Float32Array:
+    """a (m, k) @ b (k, n), each C-contiguous or the transpose of an array that is."""
+    (m, k), n = a.shape, b.shape[1]
+    out = np.empty((m, n), FLOAT32)
+    (a, *a_steps), (b, *b_steps) = _with_steps(a), _with_steps(b)
+    kernels.active.gemm(a, b, None, out, m, n, k, *a_steps, *b_steps, 0, m)
+    return out
+
+
+def _with_steps(x: Array) -> tuple[Array, int, int]:
+    """A matrix as a contiguous buffer, and the strides of its rows and columns in it."""
+    if x.T.flags.c_contiguous and not x.flags.c_contiguous:
+        return contiguous(x.T), 1, x.shape[0]
+    return contiguous(x), x.shape[1], 1
+
+
 def project_backward(x: Array, weight: Array, grad_out: Array) -> tuple[Float32Array, Float32Array, Float32Array]:
     """The gradients of ``project``: of x (..., k), of weight (k, n) and of bias (n), from grad_out (..., n)."""
     x, weight, grad_out = contiguous(x), contiguous(weight), contiguous(grad_out)

@@ -2,6 +2,7 @@
 
 from .cross import CrossAttention
 from .flash import FlashAttention
+from .linear import LinearAttention
 from .multi_head import MultiHeadAttention
 from .scaled_dot_product import ScaledDotProductAttention
 from .self_attention import SelfAttention
@@ -9,6 +10,7 @@ from .self_attention import SelfAttention
 __all__ = [
     "CrossAttention",
     "FlashAttention",
+    "LinearAttention",
     "MultiHeadAttention",
     "ScaledDotProductAttention",
     "SelfAttention",

@@ -1,0 +1,60 @@
+"""The golden cases of the linear, local-global and adaptive mechanisms, for make_vectors.py: torch, in float64."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from make_vectors import Case, Maker
+
+SOURCE_LINEAR = "torch, float64: phi(Q) (phi(K)^T V) / (phi(Q) phi(K)^T 1), phi as in the paper"
+
+
+def add_all(maker: Maker) -> None:
+    maker.random = maker.np.random.default_rng(20200930)  # its own draws: other cases come and go
+    linear(maker)
+
+
+def linear(maker: Maker) -> None:
+    draw, np = maker.draw, maker.np
+    for kernel in ("favor", "elu", "relu"):
+        for causal in (False, True):
+            name = f"{kernel}{'-causal' if causal else ''}"
+            _linear(maker, name, kernel, draw(6, 4), draw(9, 4), draw(9, 3), causal=causal)
+        _linear(maker, f"{kernel}-batch", kernel, draw(2, 5, 8), draw(2, 7, 8), draw(2, 7, 2))
+        hidden = (draw(6, 4), draw(9, 4), draw(9, 3))
+        _linear(maker, f"{kernel}-mask-of-keys", kernel, *hidden, mask=np.arange(9) % 3 != 1)
+    _linear(maker, "favor-large-rows", "favor", draw(5, 8, size=4), draw(20, 8, size=4), draw(20, 3))
+    _linear(maker, "favor-key-tile-and-one", "favor", draw(17, 4), draw(129, 4), draw(129, 2))
+
+
+def _linear(
+    maker: Maker, name: str, kernel: str, query: Any, keys: Any, values: Any, *, causal: bool = False, mask: Any = None
+) -> None:
+    torch, dim = maker.torch, query.shape[-1]
+    config: Case = {"dim": dim, "kernel": kernel}
+    parameters: Case = {}
+    q, k, v = (maker.tensor(array) for array in (query, keys, values))
+    if kernel == "favor":
+        config["num_features"] = 12
+        parameters["features"] = maker.draw(12, dim)
+        rows = maker.tensor(parameters["features"])
+        q, k = q / dim**0.25, k / dim**0.25
+        # a common factor of all features cancels: without it large rows would underflow in float64 too
+        logs = [x @ rows.T - (x * x).sum(-1, keepdim=True) / 2 for x in (q, k)]
+        of_query, of_keys = torch.exp(logs[0] - logs[0].amax(-1, keepdim=True)), torch.exp(logs[1] - logs[1].amax())
+    else:
+        function = torch.relu if kernel == "relu" else lambda x: torch.nn.functional.elu(x) + 1
+        of_query, of_keys = function(q), function(k)
+    similarities = of_query @ of_keys.transpose(-1, -2)
+    options: Case = {}
+    if mask is not None:
+        options["mask"] = mask
+        similarities = similarities * torch.from_numpy(mask)
+    if causal:
+        options["causal"] = True
+        similarities = similarities.tril(keys.shape[-2] - query.shape[-2])
+    weights = (similarities / similarities.sum(-1, keepdim=True)).nan_to_num(0.0)
+    expected = {"output": (weights @ v).numpy(), "attention_weights": weights.numpy()}
+    inputs = {"query": query, "keys": keys, "values": values}
+    maker.add("linear", name, config, inputs, expected, SOURCE_LINEAR, options, parameters)
