@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from make_vectors import Case, Maker
 
+SOURCE_MASKED = "torch.nn.functional.scaled_dot_product_attention under a dense mask, float64"
 SOURCE_LINEAR = "torch, float64: phi(Q) (phi(K)^T V) / (phi(Q) phi(K)^T 1), phi as in the paper"
 
 
 def add_all(maker: Maker) -> None:
     maker.random = maker.np.random.default_rng(20200930)  # its own draws: other cases come and go
     linear(maker)
+    local_global(maker)
 
 
 def linear(maker: Maker) -> None:
@@ -58,3 +60,26 @@ def _linear(
     expected = {"output": (weights @ v).numpy(), "attention_weights": weights.numpy()}
     inputs = {"query": query, "keys": keys, "values": values}
     maker.add("linear", name, config, inputs, expected, SOURCE_LINEAR, options, parameters)
+
+
+def local_global(maker: Maker) -> None:
+    """torch's attention under the pattern as a mask, which is written here pair by pair."""
+    np, draw = maker.np, maker.draw
+    for name, window, tokens, causal in (
+        ("window", 2, 0, False),
+        ("window-and-globals", 1, 2, False),
+        ("causal", 3, 1, True),
+        ("only-globals", 0, 3, False),
+    ):
+        config: Case = {"dim": 5, "window": window, "global_tokens": tokens}
+        seen = np.array(
+            [
+                [(abs(i - j) <= window or j < tokens or i < tokens) and not (causal and j > i) for j in range(12)]
+                for i in range(12)
+            ]
+        )
+        query, keys, values = draw(12, 5), draw(12, 5), draw(12, 3)
+        expected = maker.attend(query, keys, values, 5**-0.5, np.where(seen, 0.0, -np.inf))
+        inputs = {"query": query, "keys": keys, "values": values}
+        options: Case = {"causal": True} if causal else {}
+        maker.add("local_global", name, config, inputs, expected, SOURCE_MASKED, options)

@@ -3,6 +3,7 @@
 from .cross import CrossAttention
 from .flash import FlashAttention
 from .linear import LinearAttention
+from .local_global import LocalGlobalAttention
 from .multi_head import MultiHeadAttention
 from .scaled_dot_product import ScaledDotProductAttention
 from .self_attention import SelfAttention
@@ -11,6 +12,7 @@ __all__ = [
     "CrossAttention",
     "FlashAttention",
     "LinearAttention",
+    "LocalGlobalAttention",
     "MultiHeadAttention",
     "ScaledDotProductAttention",
     "SelfAttention",
