@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from make_vectors import Case, Maker
 
 SOURCE_MASKED = "torch.nn.functional.scaled_dot_product_attention under a dense mask, float64"
+SOURCE_MOE = "torch, float64: topk and softmax of the router's logits over scaled_dot_product_attention"
 SOURCE_LINEAR = "torch, float64: phi(Q) (phi(K)^T V) / (phi(Q) phi(K)^T 1), phi as in the paper"
 
 
@@ -15,6 +17,7 @@ def add_all(maker: Maker) -> None:
     maker.random = maker.np.random.default_rng(20200930)  # its own draws: other cases come and go
     linear(maker)
     local_global(maker)
+    moe(maker)
 
 
 def linear(maker: Maker) -> None:
@@ -83,3 +86,23 @@ def local_global(maker: Maker) -> None:
         inputs = {"query": query, "keys": keys, "values": values}
         options: Case = {"causal": True} if causal else {}
         maker.add("local_global", name, config, inputs, expected, SOURCE_MASKED, options)
+
+
+def moe(maker: Maker) -> None:
+    """Experts that differ in temperature; every expert on every row, those not chosen with weight 0."""
+    torch, draw = maker.torch, maker.draw
+    temperatures = (1.0, 0.25, 4.0)
+    experts = [{"type": "scaled_dot_product", "temperature": temperature} for temperature in temperatures]
+    for name, top_k, shape in (("best", 1, (12, 4)), ("two", 2, (12, 4)), ("batch", 2, (3, 5, 4)), ("all", 3, (7, 4))):
+        config: Case = {"dim": 4, "experts": json.dumps(experts), "top_k": top_k}
+        parameters = {"router_weight": draw(4, 3), "router_bias": draw(3, size=0.3)}
+        query, keys, values = draw(*shape), draw(*shape[:-2], 9, 4), draw(*shape[:-2], 9, 2)
+        q, k, v = (maker.tensor(array) for array in (query, keys, values))
+        logits = q @ maker.tensor(parameters["router_weight"]) + maker.tensor(parameters["router_bias"])
+        best, chosen = logits.topk(top_k, dim=-1)
+        weights = torch.zeros_like(logits).scatter(-1, chosen, torch.softmax(best, -1))
+        attend = torch.nn.functional.scaled_dot_product_attention
+        outputs = torch.stack([attend(q, k, v, scale=0.5 / temperature) for temperature in temperatures], -2)
+        output = (weights[..., None] * outputs).sum(-2)
+        inputs = {"query": query, "keys": keys, "values": values}
+        maker.add("moe", name, config, inputs, {"output": output.numpy()}, SOURCE_MOE, None, parameters)

@@ -4,6 +4,7 @@ from .cross import CrossAttention
 from .flash import FlashAttention
 from .linear import LinearAttention
 from .local_global import LocalGlobalAttention
+from .moe import MoEAttention
 from .multi_head import MultiHeadAttention
 from .scaled_dot_product import ScaledDotProductAttention
 from .self_attention import SelfAttention
@@ -13,6 +14,7 @@ __all__ = [
     "FlashAttention",
     "LinearAttention",
     "LocalGlobalAttention",
+    "MoEAttention",
     "MultiHeadAttention",
     "ScaledDotProductAttention",
     "SelfAttention",

@@ -108,6 +108,8 @@ class LinearAttention(Attention):
     inputs = (QUERY, KEYS, VALUES)
     paper = "Choromanski et al., 2021, arXiv:2009.14794; Katharopoulos et al., 2020, arXiv:2006.16236"
     complexity = "O((n_query + n_key) * num_features * dim)"
+    #: Which keys one query sees cannot be told apart from what another sees, but for ``causal``.
+    masks_single_scores = False
 
     config: LinearConfig
 

@@ -129,7 +129,7 @@ class LocalGlobalAttention(SoftmaxAttention):
 
         >>> attention = LocalGlobalAttention(dim=8, window=10, global_tokens=5)
         >>> attention.get_attention_mask(1000).count_nonzero(1000)
-        30260
+        30760
         >>> int(attention.get_attention_mask(1000, position=500).sum())
         26
 

@@ -1,0 +1,197 @@
+"""What mixtures of mechanisms share: rows of queries go to some of several mechanisms, whose outputs are summed."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+import numpy as np
+
+from .. import registry
+from ..arrays import ArrayLike, Float32Array
+from ..base import Attention
+from ..config import AttentionConfig, Setting
+from ..errors import InvalidConfigError
+from ..gradients import addend_gradients, summed_to
+from ..memory import KeysLike
+from ..options import Causal, CheckFinite, KeyLengths, Mask, Training
+from ..specs import KEYS, QUERY, VALUES, Binding
+from .mixture_call import Call, Expert, Float64Array, Routing
+
+
+@dataclass(frozen=True)
+class MixtureConfig(AttentionConfig):
+    dim: Annotated[int, Setting("channels of queries and keys", at_least=1)]
+    experts: Annotated[
+        str | None,
+        Setting(
+            "mechanisms by name, with commas between them, or a JSON list of their configs; None: as num_experts says"
+        ),
+    ] = None
+    num_experts: Annotated[int | None, Setting("how many; None: as experts lists, or 4", at_least=1)] = None
+    temperature: Annotated[float, Setting("divides the numbers that the router compares", above=0)] = 1.0
+    causal: Annotated[bool, Setting("query i sees keys j <= i + (n_key - n_query)")] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        listed = self.expert_configs()
+        if self.num_experts is not None and len(listed) != self.num_experts:
+            raise InvalidConfigError(f"num_experts is {self.num_experts}; expected {len(listed)}, as experts lists")
+
+    def expert_configs(self) -> list[dict[str, Any]]:
+        """The config of each expert, of this mixture's width, with a seed of its own where it says none."""
+        if self.experts is None:
+            count = 4 if self.num_experts is None else self.num_experts
+            defaults = [name for name in DEFAULT_EXPERTS if name in registry.mechanisms()]
+            listed: list[Any] = [defaults[index % len(defaults)] for index in range(count)]
+        elif self.experts.lstrip().startswith("["):
+            listed = _parsed(self.experts)
+        else:
+            listed = [name.strip() for name in self.experts.split(",")]
+        configs = []
+        for index, entry in enumerate(listed):
+            own = {"type": entry} if isinstance(entry, str) else entry
+            if not isinstance(own, dict) or not isinstance(own.get("type"), str):
+                raise InvalidConfigError(f"experts lists {entry!r}; expected a name, or a config with its 'type'")
+            made = registry.get(own["type"])
+            given = {"dim": self.dim, "seed": self.seed + index, "max_sequence_length": self.max_sequence_length}
+            configs.append({**given, **own, "type": made.name})
+        return configs
+
+
+#: In this order, those that there are: near and far keys, trees, long sequences, exact weights.
+DEFAULT_EXPERTS = ("scaled_dot_product", "hyperbolic", "linear", "local_global")
+
+
+def _parsed(text: str) -> list[Any]:
+    try:
+        listed = json.loads(text)
+    except ValueError as error:
+        raise InvalidConfigError(f"experts is no JSON list: {error}") from None
+    if not listed:
+        raise InvalidConfigError("experts lists nothing; expected at least one mechanism")
+    return cast("list[Any]", listed)
+
+
+class MixtureAttention(Attention):
+    """Rows routed to experts: out_t = sum over the experts e of row t of w_te * expert_e(q_t, K, V)."""
+
+    Config = MixtureConfig
+    inputs = (QUERY, KEYS, VALUES)
+    complexity = "that of the experts that are computed"
+
+    config: MixtureConfig
+
+    def _setup(self) -> None:
+        made = [Attention.from_config(config) for config in self.config.expert_configs()]
+        self._experts = [Expert.of(attention) for attention in made]
+        count, dim = len(made), self.config.dim
+        bound = (6 / (dim + count)) ** 0.5  # Xavier-uniform
+        weight = np.random.default_rng(self.config.seed).uniform(-bound, bound, (dim, count))
+        self._parameters["router_weight"] = weight.astype(np.float32)
+        self._parameters["router_bias"] = np.zeros(count, np.float32)
+        for index, attention in enumerate(made):
+            self._adopt(index, attention)
+
+    def _adopt(self, index: int, attention: Attention) -> None:
+        """The expert's parameters are this object's: the same arrays under longer names."""
+        for name, array in attention.parameters().items():
+            self._parameters[f"experts.{index}.{name}"] = array
+
+    @property
+    def experts(self) -> list[Attention]:
+        """The mechanisms, in the order in which the router numbers them."""
+        return [expert.attention for expert in self._experts]
+
+    def reset(self) -> None:
+        super().reset()
+        for expert in self._experts:
+            expert.attention.reset()
+
+    # --- routing, which each kind of mixture does in its own way
+
+    @abstractmethod
+    def _route(self, query: Float32Array, training: bool) -> tuple[Routing, Any]:
+        """The routing of the rows of query (*lead, n_query, dim), and what the way back needs."""
+
+    @abstractmethod
+    def _route_backward(
+        self, query: Float32Array, routing: Routing, kept: Any, of_weights: Float64Array
+    ) -> dict[str, Float32Array]:
+        """The gradients of query and of the router's parameters."""
+
+    # --- computing
+
+    def forward(
+        self,
+        query: ArrayLike,
+        keys: KeysLike,
+        values: ArrayLike = None,
+        *,
+        mask: Mask = None,
+        key_lengths: KeyLengths = None,
+        causal: Causal = None,
+        training: Training = False,
+        check_finite: CheckFinite = True,
+    ) -> Float32Array:
+        """The outputs, (..., n_query, dim_value). A Memory takes the place of keys and values."""
+        output, _, _ = self._mixed(
+            self.bind(query=query, keys=keys, values=values), mask, key_lengths, causal, training, check_finite
+        )
+        return output
+
+    def _mixed(
+        self,
+        binding: Binding,
+        mask: Any,
+        key_lengths: ArrayLike | None,
+        causal: bool | None,
+        training: bool,
+        check_finite: bool,
+    ) -> tuple[Float32Array, Routing, Any]:
+        call = self._call(binding, mask, key_lengths, causal, check_finite)
+        routing, kept = self._route(call.query, training)
+        with binding.blaming_inputs():
+            attended, done = call.run(routing, training)
+        output = binding.restore(attended)
+        if training:
+
+            def backward(grad: Float32Array) -> dict[str, Float32Array]:
+                gradients, of_weights = call.back(routing, done, binding.lift(grad))
+                of_router = self._route_backward(call.query, routing, kept, of_weights)
+                query = binding.arrays[0]
+                of_query = summed_to(gradients.pop("query") + of_router.pop("query"), query.shape)
+                of_mask = gradients.pop("mask", None)
+                if binding.rows is not None:
+                    del gradients["keys"], gradients["values"]
+                gradients = {"query": binding.restore(of_query), **gradients}
+                return gradients | of_router | addend_gradients(of_mask, binding, mask=mask, bias=None)
+
+            self._record(output.shape, backward)
+        return output, routing, kept
+
+    def _call(self, binding: Binding, mask: Any, key_lengths: Any, causal: bool | None, check_finite: bool) -> Call:
+        is_causal = self.config.causal if causal is None else bool(causal)
+        return Call(self._experts, binding, mask, key_lengths, is_causal, check_finite)
+
+    def attention_weights(
+        self,
+        query: ArrayLike,
+        keys: KeysLike,
+        *,
+        mask: Mask = None,
+        key_lengths: KeyLengths = None,
+        causal: Causal = None,
+        check_finite: CheckFinite = True,
+    ) -> Float32Array:
+        """The weights of the experts, summed as their outputs are, (..., n_query, n_key); of heads, their mean.
+
+        Raises: UnsupportedError where an expert has no weights.
+        """
+        binding = self.bind(query=query, keys=keys)
+        call = self._call(binding, mask, key_lengths, causal, check_finite)
+        routing, _ = self._route(call.query, False)
+        with binding.blaming_inputs():
+            return binding.restore(call.run(routing, False, weights=True)[0])

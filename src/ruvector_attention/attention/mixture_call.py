@@ -1,0 +1,261 @@
+"""One call of a mixture of mechanisms: its rows in groups, each computed by one expert in one call."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from ..addends import ScoreShape, prepare_mask
+from ..arrays import FLOAT32, ArrayLike, Float32Array, require_finite
+from ..base import Attention
+from ..errors import AttentionError, DimensionMismatchError, InvalidConfigError, UnsupportedError
+from ..gradients import add_into
+from ..masks import AttentionMask, CausalMask
+from ..products import contiguous
+from ..ragged import prepare_key_lengths, without_unread
+from ..specs import Binding
+
+IntArray = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
+
+
+class Routing(NamedTuple):
+    """Which experts each row of queries goes to, (rows, slots), -1 for an empty slot, and their weights."""
+
+    experts: IntArray
+    weights: Float32Array
+
+
+class Expert(NamedTuple):
+    """A mechanism, and the options that its forward takes."""
+
+    attention: Attention
+    options: frozenset[str]
+
+    @classmethod
+    def of(cls, attention: Attention) -> Expert:
+        """Raises InvalidConfigError for a mechanism that takes something else than query, keys and values."""
+        names = tuple(spec.name for spec in attention.inputs if not spec.optional)
+        if names != ("query", "keys", "values"):
+            raise InvalidConfigError(f"{attention!r} takes {', '.join(names)}; expected query, keys and values")
+        return cls(attention, frozenset(inspect.signature(attention.forward).parameters))
+
+    @property
+    def takes_rows_apart(self) -> bool:
+        """Whether it can be told, query by query, which keys are seen."""
+        return "mask" in self.options and getattr(self.attention, "masks_single_scores", True)
+
+
+class Group(NamedTuple):
+    """Rows that one expert computes in one call."""
+
+    expert: int
+    item: int | None  # the leading index whose keys they see; None: all items share theirs
+    rows: IntArray  # among all queries
+    slots: IntArray  # of these rows
+
+
+class Done(NamedTuple):
+    """What the way back needs of one call."""
+
+    group: Group
+    output: Float32Array
+    selected: IntArray | None  # of an expert that had to compute all rows of the item: those that were asked for
+    recorded: Any
+
+
+class Call:
+    """One call's arrays, and the experts' calls within it."""
+
+    def __init__(
+        self,
+        experts: list[Expert],
+        binding: Binding,
+        mask: Any,
+        key_lengths: ArrayLike | None,
+        causal: bool,
+        check_finite: bool,
+    ) -> None:
+        self.experts, self.lead, self.check_finite = experts, binding.lead, check_finite
+        self.n_query, self.n_key = binding.sizes["n_query"], binding.sizes["n_key"]
+        self.causal = causal
+        query, *others = (contiguous(array) for array in binding.arrays)
+        if check_finite:
+            require_finite("query", query[0] if binding.is_vector else query)  # before a router compares it
+        self.query = np.ascontiguousarray(np.broadcast_to(query, (*self.lead, *query.shape[-2:])))
+        self.mask: Any = None
+        self.rule: AttentionMask | None = None
+        if isinstance(mask, CausalMask):
+            self.causal = True
+        elif isinstance(mask, AttentionMask):
+            self.rule = mask
+        elif mask is not None:
+            scores = ScoreShape(self.lead, self.n_query, self.n_key)
+            self.mask = prepare_mask(mask, scores, check_finite=check_finite)
+        self.lengths: Any = None
+        if key_lengths is not None:
+            self.lengths = binding.key_lengths = prepare_key_lengths(key_lengths, self.lead, self.n_key)
+            others = [without_unread(array, binding.key_lengths) for array in others]
+        self.keys, self.values = others[0], others[-1]
+        #: Items whose keys and masks are the same arrays are one call.
+        arrays = (self.keys, self.values, self.mask)
+        self.shared = self.lengths is None and all(array is None or array.ndim == 2 for array in arrays)
+
+    def run(self, routing: Routing, training: bool, *, weights: bool = False) -> tuple[Float32Array, list[Done]]:
+        """The outputs, or the weights, of all rows; what the way back needs."""
+        rows = self.query.reshape(-1, self.query.shape[-1])
+        out: Float32Array | None = np.zeros((len(rows), self.n_key), FLOAT32) if weights else None
+        done: list[Done] = []
+        for group in self._groups(routing):
+            expert = self.experts[group.expert]
+            try:
+                output, selected = self._computed(expert, group, rows, training, weights)
+            except AttentionError as error:
+                raise error.within(f"expert {group.expert} ({expert.attention.name})") from None
+            if out is None:
+                out = np.zeros((len(rows), output.shape[-1]), FLOAT32)
+            if output.shape[-1] != out.shape[-1]:
+                raise DimensionMismatchError(
+                    f"expert {group.expert} ({expert.attention.name}) gives {output.shape[-1]} channels; expected "
+                    f"{out.shape[-1]}, as the experts before it",
+                    expected=out.shape[-1],
+                    actual=output.shape[-1],
+                )
+            out[group.rows] += routing.weights[group.rows, group.slots, None] * output
+            if training:
+                done.append(Done(group, output, selected, expert.attention._recorded))
+        if out is None:  # no expert had room
+            out = np.zeros((len(rows), self.values.shape[-1]), FLOAT32)
+        return out.reshape(*self.lead, self.n_query, out.shape[-1]), done
+
+    def _groups(self, routing: Routing) -> Iterator[Group]:
+        for expert in range(len(self.experts)):
+            rows, slots = np.nonzero(routing.experts == expert)
+            if not rows.size:
+                continue
+            whole = self._computes_all_rows(self.experts[expert])
+            if not self.lead or (self.shared and not whole):
+                yield Group(expert, None, rows, slots)
+                continue
+            items = rows // self.n_query
+            first = np.flatnonzero(np.diff(items, prepend=-1))
+            for own, own_slots in zip(np.split(rows, first[1:]), np.split(slots, first[1:]), strict=True):
+                yield Group(expert, int(own[0] // self.n_query), own, own_slots)
+
+    def _computes_all_rows(self, expert: Expert) -> bool:
+        """Whether an expert that depends on where a query stands has no way to be told."""
+        if "position" in expert.options:
+            return self.n_query > self.n_key  # the first queries stand before the first key
+        return self.causal and not expert.takes_rows_apart
+
+    def _computed(
+        self, expert: Expert, group: Group, rows: Float32Array, training: bool, weights: bool
+    ) -> tuple[Float32Array, IntArray | None]:
+        """One expert's output for the rows of a group."""
+        own, places, selected = group.rows, group.rows % self.n_query, None
+        if self._computes_all_rows(expert) and places.size < self.n_query:
+            own, selected, places = own[0] - places[0] + np.arange(self.n_query), places, np.arange(self.n_query)
+        in_place = places.size == self.n_query and bool((places == np.arange(self.n_query)).all())
+        options: dict[str, Any] = {}
+        causal = self.causal
+        if "position" in expert.options and not in_place:
+            options["position"] = places + self.n_key - self.n_query
+        if causal and "causal" in expert.options and (in_place or "position" in options):
+            options["causal"], causal = True, False
+        mask = self._mask_of(group, places, causal)
+        if mask is not None:
+            if "mask" not in expert.options:
+                raise UnsupportedError("it takes no mask; expected none, or an expert that does")
+            options["mask"] = mask
+        if "check_finite" in expert.options:
+            options["check_finite"] = self.check_finite
+        keys, values = (self._item(array, group.item) for array in (self.keys, self.values))
+        query = rows if own.size == len(rows) else rows[own]
+        if weights:
+            if not hasattr(expert.attention, "attention_weights"):
+                raise UnsupportedError("it has no weights")
+            output = expert.attention.attention_weights(query, keys, **options)
+            output = output.mean(axis=-3) if output.ndim > 2 else output
+        else:
+            output = expert.attention.forward(
+                query, keys, values, **options, **({"training": True} if training else {})
+            )
+        return (output if selected is None else output[selected]), selected
+
+    def _mask_of(self, group: Group, places: IntArray, causal: bool) -> Any:
+        """What these rows see: bool or float, (rows, n_key) or (1, n_key); None: everything."""
+        if self.mask is None and self.rule is None and self.lengths is None and not causal:
+            return None
+        seen: Any = np.ones((1, self.n_key), bool)
+        if self.lengths is not None:
+            seen = seen & (np.arange(self.n_key) < self.lengths.reshape(-1)[group.item or 0])
+        key, place = np.arange(self.n_key), places[:, None]
+        if causal:
+            seen = seen & (key <= place + self.n_key - self.n_query)
+        if self.rule is not None:
+            seen = seen & self.rule.sees(place, key, self.n_query, self.n_key)
+        if self.mask is None:
+            return seen
+        own = self._item(self.mask, group.item)
+        own = own[places] if own.shape[0] > 1 else own
+        own = np.broadcast_to(own, (own.shape[0], self.n_key))
+        return own & seen if own.dtype == np.bool_ else np.where(seen, own, np.float32(-np.inf))
+
+    def _item(self, array: Any, item: int | None) -> Any:
+        """The matrix of one leading index."""
+        if array.ndim == 2:
+            return array
+        spread = np.broadcast_to(array, (*self.lead, *array.shape[-2:]))
+        return spread[np.unravel_index(item or 0, self.lead)]
+
+    def back(
+        self, routing: Routing, done: list[Done], grad: Float32Array
+    ) -> tuple[dict[str, Float32Array], Float64Array]:
+        """The gradients by name, of repeated inputs summed, and those of the weights (rows, slots)."""
+        grads = grad.reshape(-1, grad.shape[-1])
+        of_weights = np.zeros(routing.weights.shape)
+        total: dict[str, Float32Array] = {
+            "query": np.zeros_like(self.query),
+            "keys": np.zeros_like(self.keys),
+            "values": np.zeros_like(self.values),
+        }
+        floats = self.mask is not None and self.mask.dtype != np.bool_
+        if floats:
+            total["mask"] = np.zeros((*self.lead, self.n_query, self.n_key), FLOAT32)
+        of_query = total["query"].reshape(-1, self.query.shape[-1])
+        for group, output, selected, recorded in done:
+            rows = group.rows
+            of_weights[rows, group.slots] = (grads[rows].astype(np.float64) * output).sum(axis=1)
+            weighted = routing.weights[rows, group.slots, None] * grads[rows]
+            if selected is not None:
+                spread = np.zeros(recorded.shape, FLOAT32)
+                spread[selected] = weighted
+                weighted = spread
+                rows = rows[0] - selected[0] + np.arange(self.n_query)
+            found = recorded.backward(weighted)
+            of_query[rows] += found.pop("query")
+            for name, array in (("keys", self.keys), ("values", self.values)):
+                self._target(total[name], array, group.item)[...] += found.pop(name)
+            of_mask = found.pop("mask", None)
+            if floats and of_mask is not None:
+                flat = total["mask"].reshape(-1, self.n_key)
+                at = rows if of_mask.shape[0] == rows.size else rows[:1]  # one row for all: any place will do
+                flat[at] += of_mask
+            add_into(total, {f"experts.{group.expert}.{name}": of_one for name, of_one in found.items()})
+        for index, expert in enumerate(self.experts):
+            for name, array in expert.attention.parameters().items():
+                total.setdefault(f"experts.{index}.{name}", np.zeros_like(array))
+        return total, of_weights
+
+    def _target(self, grad: Float32Array, array: Float32Array, item: int | None) -> Float32Array:
+        """The matrix of a gradient that an item's is added to."""
+        if array.ndim == 2:
+            return grad
+        at = np.unravel_index(item or 0, self.lead)[len(self.lead) - array.ndim + 2 :]
+        return cast(
+            "Float32Array", grad[tuple(i if size > 1 else 0 for i, size in zip(at, array.shape[:-2], strict=True))]
+        )
