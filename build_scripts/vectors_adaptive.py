@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 SOURCE_MASKED = "torch.nn.functional.scaled_dot_product_attention under a dense mask, float64"
 SOURCE_MOE = "torch, float64: topk and softmax of the router's logits over scaled_dot_product_attention"
+SOURCE_GATED = "torch, float64: scaled_dot_product_attention head by head, each times its gate"
 SOURCE_LINEAR = "torch, float64: phi(Q) (phi(K)^T V) / (phi(Q) phi(K)^T 1), phi as in the paper"
 
 
@@ -18,6 +19,7 @@ def add_all(maker: Maker) -> None:
     linear(maker)
     local_global(maker)
     moe(maker)
+    dynamic_head(maker)
 
 
 def linear(maker: Maker) -> None:
@@ -106,3 +108,24 @@ def moe(maker: Maker) -> None:
         output = (weights[..., None] * outputs).sum(-2)
         inputs = {"query": query, "keys": keys, "values": values}
         maker.add("moe", name, config, inputs, {"output": output.numpy()}, SOURCE_MOE, None, parameters)
+
+
+def dynamic_head(maker: Maker) -> None:
+    torch, draw = maker.torch, maker.draw
+    for name, batch, opened in (("all-heads", (), 3.0), ("some-heads", (), 0.0), ("batch", (4,), 0.0)):
+        parameters: Case = {}
+        for part in ("query", "keys", "values", "output"):
+            parameters |= {f"{part}_weight": draw(6, 6, size=0.5), f"{part}_bias": draw(6, size=0.3)}
+        parameters |= {"gate_weight": draw(6, 3, size=2.0), "gate_bias": draw(3, size=0.1) + maker.np.float32(opened)}
+        inputs = {"query": draw(*batch, 5, 6), "keys": draw(*batch, 7, 6), "values": draw(*batch, 7, 6)}
+        wide = {key: maker.tensor(array) for key, array in (inputs | parameters).items()}
+        q, k, v = (
+            (wide[part] @ wide[f"{part}_weight"] + wide[f"{part}_bias"]).unflatten(-1, (3, 2)).transpose(-2, -3)
+            for part in ("query", "keys", "values")
+        )
+        gates = torch.sigmoid(wide["query"].mean(-2) @ wide["gate_weight"] + wide["gate_bias"])
+        shares = torch.where(gates > 0.5, gates, 0.0)
+        heads = torch.nn.functional.scaled_dot_product_attention(q, k, v) * shares[..., None, None]
+        output = heads.transpose(-2, -3).flatten(-2) @ wide["output_weight"] + wide["output_bias"]
+        config: Case = {"dim": 6, "num_heads": 3}
+        maker.add("dynamic_head", name, config, inputs, {"output": output.numpy()}, SOURCE_GATED, None, parameters)

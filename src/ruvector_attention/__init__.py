@@ -11,6 +11,7 @@ from typing import Any
 from . import datasets
 from .attention import (
     CrossAttention,
+    DynamicHeadAttention,
     FlashAttention,
     LinearAttention,
     LocalGlobalAttention,
@@ -69,6 +70,7 @@ __all__ = [
     "CrossAttention",
     "DenseMask",
     "DimensionMismatchError",
+    "DynamicHeadAttention",
     "EmptyInputError",
     "FlashAttention",
     "InputTooLargeError",

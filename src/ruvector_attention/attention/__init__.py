@@ -1,6 +1,7 @@
 """The mechanisms, one file each; importing this registers them all."""
 
 from .cross import CrossAttention
+from .dynamic_head import DynamicHeadAttention
 from .flash import FlashAttention
 from .linear import LinearAttention
 from .local_global import LocalGlobalAttention
@@ -11,6 +12,7 @@ from .self_attention import SelfAttention
 
 __all__ = [
     "CrossAttention",
+    "DynamicHeadAttention",
     "FlashAttention",
     "LinearAttention",
     "LocalGlobalAttention",
