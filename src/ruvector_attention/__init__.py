@@ -10,9 +10,11 @@ from typing import Any
 
 from . import datasets
 from .attention import (
+    AutoAttention,
     CrossAttention,
     DynamicHeadAttention,
     FlashAttention,
+    LearnedRoutingAttention,
     LinearAttention,
     LocalGlobalAttention,
     MoEAttention,
@@ -63,6 +65,7 @@ __all__ = [
     "AttentionConfig",
     "AttentionError",
     "AttentionMask",
+    "AutoAttention",
     "BlockSparseMask",
     "COOMask",
     "CSRMask",
@@ -76,6 +79,7 @@ __all__ = [
     "InputTooLargeError",
     "IntersectionMask",
     "InvalidConfigError",
+    "LearnedRoutingAttention",
     "LinearAttention",
     "LocalGlobalAttention",
     "Memory",
