@@ -49,6 +49,7 @@ from .masks import (
     WindowMask,
 )
 from .memory import Memory
+from .navigator import RLNavigator
 from .pool import TensorPool, stats
 from .registry import create, describe, mechanisms, register
 from .specs import KEYS, OUTPUT, QUERY, VALUES, TensorSpec
@@ -87,6 +88,7 @@ __all__ = [
     "MultiHeadAttention",
     "NumericalInstabilityError",
     "OutOfBoundsError",
+    "RLNavigator",
     "ScaledDotProductAttention",
     "SelfAttention",
     "Setting",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,8 @@ class AutoConfig(AttentionConfig):
     causal: Annotated[bool, Setting("query i sees keys j <= i + (n_key - n_query)")] = False
 
 
-class Choice(NamedTuple):
+@dataclass(frozen=True)
+class Choice:
     """The mechanism that a call gets, why, and the figures that it was picked by."""
 
     mechanism: str
