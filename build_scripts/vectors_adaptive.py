@@ -20,6 +20,8 @@ def add_all(maker: Maker) -> None:
     local_global(maker)
     moe(maker)
     dynamic_head(maker)
+    learned_routing(maker)
+    auto(maker)
 
 
 def linear(maker: Maker) -> None:
@@ -129,3 +131,30 @@ def dynamic_head(maker: Maker) -> None:
         output = heads.transpose(-2, -3).flatten(-2) @ wide["output_weight"] + wide["output_bias"]
         config: Case = {"dim": 6, "num_heads": 3}
         maker.add("dynamic_head", name, config, inputs, {"output": output.numpy()}, SOURCE_GATED, None, parameters)
+
+
+def learned_routing(maker: Maker) -> None:
+    torch, draw = maker.torch, maker.draw
+    temperatures = (1.0, 0.25, 4.0)
+    experts = [{"type": "scaled_dot_product", "temperature": temperature} for temperature in temperatures]
+    for name, batch, threshold in (("two-of-three", (), 0.25), ("best", (), 1.0), ("all", (4,), 0.0)):
+        config: Case = {"dim": 4, "experts": json.dumps(experts), "threshold": threshold}
+        parameters = {"router_weight": draw(4, 3, size=2), "router_bias": draw(3, size=0.3)}
+        query, keys, values = draw(*batch, 5, 4), draw(*batch, 9, 4), draw(*batch, 9, 2)
+        q, k, v = (maker.tensor(array) for array in (query, keys, values))
+        logits = q.mean(-2) @ maker.tensor(parameters["router_weight"]) + maker.tensor(parameters["router_bias"])
+        shares = torch.softmax(logits, -1)
+        shares = torch.where(shares >= shares.amax(-1, keepdim=True).clamp(max=threshold), shares, 0.0)
+        shares = shares / shares.sum(-1, keepdim=True)
+        attend = torch.nn.functional.scaled_dot_product_attention
+        outputs = torch.stack([attend(q, k, v, scale=0.5 / temperature) for temperature in temperatures], -1)
+        output = (shares[..., None, None, :] * outputs).sum(-1)
+        inputs = {"query": query, "keys": keys, "values": values}
+        maker.add("learned_routing", name, config, inputs, {"output": output.numpy()}, SOURCE_MOE, None, parameters)
+
+
+def auto(maker: Maker) -> None:
+    """What it picks for few rows is exact attention."""
+    draw = maker.draw
+    maker.scaled("few-rows", draw(6, 5), draw(9, 5), draw(9, 3), mechanism="auto")
+    maker.scaled("causal", draw(7, 5), draw(7, 5), draw(7, 3), mechanism="auto", causal=True)

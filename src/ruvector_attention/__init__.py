@@ -10,6 +10,7 @@ from typing import Any
 
 from . import datasets, geometry
 from .attention import (
+    AutoAttention,
     CrossAttention,
     CrossSpaceAttention,
     DualSpaceAttention,
@@ -22,6 +23,7 @@ from .attention import (
     HierarchicalAttention,
     HNSWAwareAttention,
     HyperbolicAttention,
+    LearnedRoutingAttention,
     LinearAttention,
     LocalGlobalAttention,
     ManifoldAttention,
@@ -62,6 +64,7 @@ from .masks import (
     WindowMask,
 )
 from .memory import Memory
+from .navigator import RLNavigator
 from .pool import TensorPool, stats
 from .registry import create, describe, mechanisms, register
 from .specs import KEYS, OUTPUT, QUERY, VALUES, TensorSpec
@@ -78,6 +81,7 @@ __all__ = [
     "AttentionConfig",
     "AttentionError",
     "AttentionMask",
+    "AutoAttention",
     "BlockSparseMask",
     "COOMask",
     "CSRMask",
@@ -101,6 +105,7 @@ __all__ = [
     "InputTooLargeError",
     "IntersectionMask",
     "InvalidConfigError",
+    "LearnedRoutingAttention",
     "LinearAttention",
     "LocalGlobalAttention",
     "ManifoldAttention",
@@ -110,6 +115,7 @@ __all__ = [
     "MultiHeadAttention",
     "NumericalInstabilityError",
     "OutOfBoundsError",
+    "RLNavigator",
     "SAGEAttention",
     "ScaledDotProductAttention",
     "SelfAttention",

@@ -1,5 +1,6 @@
 """The mechanisms, one file each; importing this registers them all."""
 
+from .auto import AutoAttention
 from .cross import CrossAttention
 from .cross_space import CrossSpaceAttention
 from .dual_space import DualSpaceAttention
@@ -12,6 +13,7 @@ from .graph_rope import GraphRoPEAttention
 from .hierarchical import HierarchicalAttention
 from .hnsw_aware import HNSWAwareAttention
 from .hyperbolic import HyperbolicAttention
+from .learned_routing import LearnedRoutingAttention
 from .linear import LinearAttention
 from .local_global import LocalGlobalAttention
 from .manifold import ManifoldAttention
@@ -25,6 +27,7 @@ from .structural import StructuralAttention
 from .temporal import TemporalAttention
 
 __all__ = [
+    "AutoAttention",
     "CrossAttention",
     "CrossSpaceAttention",
     "DualSpaceAttention",
@@ -37,6 +40,7 @@ __all__ = [
     "HNSWAwareAttention",
     "HierarchicalAttention",
     "HyperbolicAttention",
+    "LearnedRoutingAttention",
     "LinearAttention",
     "LocalGlobalAttention",
     "ManifoldAttention",
