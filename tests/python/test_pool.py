@@ -148,18 +148,20 @@ def test_after_warming_up_1000_calls_allocate_nothing(one_thread: None) -> None:
         call(index)
     gc.collect()
     scratch, outputs = ra.stats(), pool.stats()
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    for index in range(1000):
-        call(index)
-    gc.collect()
-    grown = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
+    grown = []
+    for _ in range(4):  # what grows does so every time; what another test left behind is collected once
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for index in range(250):
+            call(index)
+        gc.collect()
+        grown.append(tracemalloc.get_traced_memory()[0] - before)
+        tracemalloc.stop()
     kernel_calls = 0 if ra.backend() == "numpy" else 2000
     assert ra.stats() == scratch._replace(calls=scratch.calls + kernel_calls, hits=scratch.hits + kernel_calls)
     assert pool.stats() == outputs._replace(hits=outputs.hits + 2000)
     if kernel_calls:  # NumPy bodies make arrays of their own
-        assert grown < 10_000  # of a million bytes of outputs that passed
+        assert min(grown) < 2_500  # of a quarter of a million bytes of outputs that passed
 
 
 def test_scratch_figures_add_up() -> None:
