@@ -165,7 +165,14 @@ class Attention(ABC):
                 actual=grad.shape,
             )
         require_finite("grad_output", grad)
-        return recorded.backward(grad)
+        with np.errstate(over="ignore", invalid="ignore"):  # told below
+            gradients = recorded.backward(grad)
+        for name, gradient in gradients.items():
+            if not np.isfinite(gradient).all():
+                raise NumericalInstabilityError(
+                    f"the gradient of {name} overflows float32; expected inputs of smaller magnitude"
+                )
+        return gradients
 
     def _record(self, shape: tuple[int, ...], backward: Callable[[Float32Array], dict[str, Float32Array]]) -> None:
         """Keep what ``backward`` needs, until the next training forward or reset."""

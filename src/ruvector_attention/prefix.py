@@ -3,14 +3,14 @@
     out_i = sum_j <f(q_i), g(k_j)> v_j / sum_j <f(q_i), g(k_j)>
 
 What precedes a query is summed up in a table of m rows, sum_j g(k_j) [v_j, 1]; a block of rows meets its own keys in
-a triangle. Features come as they are, or as their logarithms. Of the latter each row of the table keeps its largest
-and is in units of that, so neither a denominator nor a feature can underflow: where one key behind a query would set
-too large a unit for it, the block is cut in halves, down to a row by itself.
+a triangle. Features come as their logarithms, -inf for 0. Each row of the table keeps its largest and is in units of
+that, so neither a denominator nor a feature can underflow: where one key behind a query would set too large a unit for
+it, the block is cut in halves, down to a row by itself.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,15 +27,19 @@ NOTHING_SEEN = np.float32(-1e30)  # the logarithm that stands for "no key yet"; 
 
 
 class Table(NamedTuple):
-    """The keys so far: sums (m, dim_value + 1), row r in units of exp(peaks[r]); peaks is None for plain features."""
+    """The keys so far: sums (m, dim_value + 1), row r in units of exp(peaks[r])."""
 
     sums: Float32Array
-    peaks: Float32Array | None
+    peaks: Float32Array
 
     @classmethod
-    def empty(cls, features: int, dim_value: int, is_log: bool) -> Table:
-        peaks = np.full(features, NOTHING_SEEN) if is_log else None
-        return cls(np.zeros((features, dim_value + 1), FLOAT32), peaks)
+    def empty(cls, features: int, dim_value: int) -> Table:
+        return cls(np.zeros((features, dim_value + 1), FLOAT32), np.full(features, NOTHING_SEEN))
+
+    def in_units(self, peaks: Float32Array) -> Float32Array:
+        """The sums in units of larger peaks."""
+        scaled: Float32Array = self.sums * np.exp(self.peaks - peaks)[:, None]
+        return scaled
 
 
 class Segment(NamedTuple):
@@ -43,7 +47,7 @@ class Segment(NamedTuple):
 
     queries: slice
     keys: slice
-    peaks: Float32Array | None  # the units of this segment
+    peaks: Float32Array  # the units of this segment
 
 
 class Prefix(NamedTuple):
@@ -56,28 +60,25 @@ class Prefix(NamedTuple):
 
 
 class Features(NamedTuple):
-    """Of one item: query (n_query, m) and keys (n_key, m), or their logarithms."""
+    """Of one item: the logarithms of the features of query (n_query, m) and keys (n_key, m)."""
 
     query: Float32Array
     keys: Float32Array
-    is_log: bool
 
-    def of_keys(self, at: slice, peaks: Any) -> Float32Array:
-        own = self.keys[at]
-        return np.exp(own - peaks) if self.is_log else own
+    def of_keys(self, at: slice, peaks: Float32Array) -> Float32Array:
+        own: Float32Array = np.exp(self.keys[at] - peaks)
+        return own
 
-    def of_queries(self, at: slice, peaks: Any, lse: Float32Array) -> Float32Array:
+    def of_queries(self, at: slice, peaks: Float32Array, lse: Float32Array) -> Float32Array:
         """Divided by the denominators."""
-        if self.is_log:
-            divided: Float32Array = np.exp(self.query[at] + peaks - lse[at, None])
-            return divided
-        return self.query[at] * np.exp(-lse[at, None])
+        divided: Float32Array = np.exp(self.query[at] + peaks - lse[at, None])
+        return divided
 
 
 def forward(features: Features, values: Float32Array, *, causal: bool, table: Table | None = None) -> Prefix:
     """All outputs; ``table`` holds keys before the first."""
     n_query, n_key = len(features.query), len(features.keys)
-    table = table or Table.empty(features.keys.shape[1], values.shape[1], features.is_log)
+    table = table or Table.empty(features.keys.shape[1], values.shape[1])
     output = np.zeros((n_query, values.shape[1]), FLOAT32)
     lse = np.full(n_query, np.inf, FLOAT32)
     segments: list[Segment] = []
@@ -90,30 +91,29 @@ def forward(features: Features, values: Float32Array, *, causal: bool, table: Ta
 def backward(
     features: Features, values: Float32Array, done: Prefix, grad_output: Float32Array
 ) -> tuple[Float32Array, Float32Array, Float32Array]:
-    """The gradients of the query features, the key features (of logarithms, where those came) and the values."""
+    """The gradients of the logarithms of query and key features, and of the values."""
     extended = with_ones(values)
     # [G, -G . out]: one product with [v, 1] is then the gradient of a weight before it was divided
     along = -(grad_output * done.output).sum(axis=1, keepdims=True)
     grad = np.concatenate([grad_output, along], axis=1)
     of_query, of_keys = np.zeros_like(features.query), np.zeros_like(features.keys)
     of_values = np.zeros_like(extended)
-    sums, before = Table.empty(of_keys.shape[1], values.shape[1], features.is_log)
+    table = Table.empty(of_keys.shape[1], values.shape[1])
     for queries, keys, peaks in done.segments:
-        sums = _in_units(sums, before, peaks)
-        before = peaks
+        sums = table.in_units(peaks)
         own = features.of_keys(keys, peaks)
         if queries.stop > queries.start:
             slope = product(grad[queries], sums.T)
             if keys.stop > keys.start:
                 slope += product(np.tril(product(grad[queries], extended[keys].T)), own)
-            of_query[queries] = slope * _query_factor(features, queries, peaks, done.lse)
+            of_query[queries] = slope * features.of_queries(queries, peaks, done.lse)
         if keys.stop > keys.start:
             sums = sums + product(own.T, extended[keys])
-    behind = np.zeros_like(sums)
-    after: Float32Array | None = None
+        table = Table(sums, peaks)
+    behind = np.zeros_like(table.sums)
+    after = table.peaks
     for queries, keys, peaks in reversed(done.segments):
-        if after is not None and peaks is not None:
-            behind = behind * np.exp(peaks - after)[:, None]
+        behind = behind * np.exp(peaks - after)[:, None]
         after = peaks
         asked = features.of_queries(queries, peaks, done.lse)
         if keys.stop > keys.start:
@@ -122,7 +122,7 @@ def backward(
             if queries.stop > queries.start:
                 slope += product(np.tril(product(grad[queries], extended[keys].T)).T, asked)
                 of_value += product(np.tril(product(asked, own.T)).T, grad[queries])
-            of_keys[keys] = slope * own if features.is_log else slope
+            of_keys[keys] = slope * own
             of_values[keys] = of_value
         if queries.stop > queries.start:
             behind = behind + product(asked.T, grad[queries])
@@ -174,24 +174,20 @@ def _attend(
 ) -> Table:
     """One block, its outputs written; the table behind it."""
     has_queries, has_keys = queries.stop > queries.start, keys.stop > keys.start
-    peaks = table.peaks
-    if peaks is not None and has_keys:
-        peaks = np.maximum(peaks, features.keys[keys].max(axis=0))
-    sums = _in_units(table.sums, table.peaks, peaks)
+    peaks = np.maximum(table.peaks, features.keys[keys].max(axis=0)) if has_keys else table.peaks
+    sums = table.in_units(peaks)
     own = features.of_keys(keys, peaks)
     if has_queries:
-        asked, top = features.query[queries], np.float32(0)
-        if peaks is not None:
-            raised = asked + peaks
-            top = raised.max(axis=1)
-            asked = np.exp(raised - top[:, None])
+        raised = features.query[queries] + peaks
+        top = np.maximum(raised.max(axis=1), 2 * NOTHING_SEEN)
+        asked = np.exp(raised - top[:, None])
         summed = product(asked, sums)
         if has_keys:
             summed += product(np.tril(product(asked, own.T)), extended[keys])
-        total = summed[:, -1]
-        if peaks is not None and has_keys and queries.stop - queries.start > 1 and total.min() < LEAST:
-            middle = (queries.stop - queries.start) // 2
-            for part in (slice(0, middle), slice(middle, queries.stop - queries.start)):
+        total, size = summed[:, -1], queries.stop - queries.start
+        lost = (total < LEAST) & (top > NOTHING_SEEN / 2)
+        if has_keys and size > 1 and lost.any():
+            for part in (slice(0, size // 2), slice(size // 2, size)):
                 halves = [slice(at.start + part.start, at.start + part.stop) for at in (queries, keys)]
                 table = _attend(features, extended, halves[0], halves[1], table, output, lse, segments)
             return table
@@ -203,17 +199,3 @@ def _attend(
         sums = sums + product(own.T, extended[keys])
     segments.append(Segment(queries, keys, peaks))
     return Table(sums, peaks)
-
-
-def _in_units(sums: Float32Array, old: Any, new: Any) -> Float32Array:
-    if old is None or new is None or old is new:
-        return sums
-    scaled: Float32Array = sums * np.exp(old - new)[:, None]
-    return scaled
-
-
-def _query_factor(features: Features, at: slice, peaks: Any, lse: Float32Array) -> Float32Array:
-    """What the gradient of a divided query feature becomes that of a logarithm, or of a plain feature, by."""
-    if features.is_log:
-        return features.of_queries(at, peaks, lse)
-    return np.exp(-lse[at, None])

@@ -24,16 +24,16 @@ def drawn(*shapes: tuple[int, ...], size: float = 1.0, seed: int = 0) -> list[Ar
     return [(size * random.standard_normal(shape)).astype(np.float32) for shape in shapes]
 
 
-def features64(x: Array, kernel: str, factor: float, rows: Array | None) -> tuple[Array, Array]:
-    """(features / exp(peak), peak) so that float64 holds them; peak (..., n, 1) is 0 for elu and relu."""
+def features64(x: Array, kernel: str, factor: float, rows: Array | None) -> Array:
+    """The logarithms of the features."""
     x = x * factor
     if kernel == "favor":
         assert rows is not None
-        logarithms = x @ rows.T - (x * x).sum(axis=-1, keepdims=True) / 2
-        return logarithms, np.zeros(())
+        logarithms: Array = x @ rows.T - (x * x).sum(axis=-1, keepdims=True) / 2
+        return logarithms
     mapped = np.maximum(x, 0) if kernel == "relu" else np.where(x > 0, x + 1, np.exp(np.minimum(x, 0)))
     with np.errstate(divide="ignore"):
-        return np.log(mapped), np.zeros(())
+        return np.asarray(np.log(mapped))
 
 
 def weights64(
@@ -47,7 +47,7 @@ def weights64(
     causal: bool = False,
 ) -> Array:
     """Weights from the definition: logarithms of similarities, summed over features in float64."""
-    lq, lk = (features64(x.astype(np.float64), kernel, factor, rows)[0] for x in (q, k))
+    lq, lk = (features64(x.astype(np.float64), kernel, factor, rows) for x in (q, k))
     if addend is not None:
         lk = lk + np.asarray(addend, np.float64)[..., :, None]
     pairs = lq[..., :, None, :] + lk[..., None, :, :]
@@ -174,6 +174,31 @@ def test_large_rows_do_not_collapse(size: float, causal: bool) -> None:
     assert np.abs(output).max() > 0.1
     with pytest.raises(ra.NumericalInstabilityError):
         made(1e25 * q, 1e25 * k, v)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "query_size", "key_size"),
+    [("elu", 200.0, 1.0), ("elu", 1.0, 200.0), ("elu", 1e-20, 1e-18), ("relu", 1e-20, 1e-18), ("relu", 1e12, 1e10)],
+)
+def test_features_that_would_underflow_or_overflow_do_not(
+    kernel: str, query_size: float, key_size: float, causal: bool
+) -> None:
+    """exp(-200) is no float32, and sums of products of features of 1e22 are none beside those of 1e-38."""
+    q, k, v = drawn((150, 8), (150, 8), (150, 3))
+    q, k = q * np.float32(query_size), k * np.float32(key_size)
+    weights = weights64(q, k, kernel, None, factor=1.0, causal=causal)
+    logarithm = 600 if kernel == "elu" else 60  # the largest there are; float32 rounds them by 6e-8 of that
+    made = ra.LinearAttention(dim=8, kernel=kernel, causal=causal)
+    assert_close(made(q, k, v), weights @ v, tolerance=6e-8 * logarithm)
+
+
+def test_a_gradient_that_overflows_is_told() -> None:
+    q, k, v, grad = drawn((5, 4), (6, 4), (6, 4), (5, 4))
+    made = ra.LinearAttention(dim=4, kernel="elu")
+    made(q, k, 1e20 * v, training=True)
+    with pytest.raises(ra.NumericalInstabilityError, match="the gradient of query overflows float32"):
+        made.backward(1e20 * grad)
 
 
 def test_a_key_behind_a_query_leaves_no_trace_in_causal_outputs() -> None:

@@ -11,6 +11,7 @@ import pytest
 from oracle import assert_close, attention
 
 import ruvector_attention as ra
+from ruvector_attention.attention import mixture_call
 
 Array = npt.NDArray[Any]
 EXPERTS: list[dict[str, Any]] = [
@@ -77,6 +78,19 @@ def test_outputs_and_weights_are_those_of_the_chosen_experts(
     assert_close(made(q, k, v), expected)
     weights = made.attention_weights(q, k)
     assert_close(weights @ v, expected)
+
+
+def test_long_causal_calls_in_pieces_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v, grad = drawn((2, 30, 6), (2, 40, 6), (2, 40, 4), (2, 30, 4))
+    made = moe(top_k=2, causal=True)
+    bias = drawn((30, 40), seed=3)[0]
+    results = []
+    for piece in (1000, 3):
+        monkeypatch.setattr(mixture_call, "PIECE", piece)
+        output = made(q, k, v, mask=bias, training=True)
+        results.append({"output": output, "weights": made.attention_weights(q, k, mask=bias), **made.backward(grad)})
+    for name, whole in results[0].items():
+        assert_close(results[1][name], whole.astype(np.float64), tolerance=4e-6)
 
 
 def test_masks_and_lengths_reach_every_expert() -> None:

@@ -312,19 +312,19 @@ class LinearAttention(Attention):
             if self.config.kernel == "favor":
                 rows = self._parameters["features"].T * np.float32(self._factor)
                 terms = self._key_terms(keys, addend, check).T
-                return prefix.Features(product(query, rows), product(keys, rows) + terms, is_log=True)
-            mapped = [self._mapped(rows)[0] for rows in (query, keys)]
-            if addend is not None:
-                mapped[1] = mapped[1] * np.exp(addend).T
-            return prefix.Features(mapped[0], mapped[1], is_log=False)
+                return prefix.Features(product(query, rows), product(keys, rows) + terms)
+            of_query, of_keys = (self._mapped(rows)[0] for rows in (query, keys))
+            return prefix.Features(of_query, of_keys if addend is None else of_keys + addend.T)
 
     def _mapped(self, rows: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """elu or relu features, and their slopes."""
-        scaled = rows * np.float32(self._factor)
-        if self.config.kernel == "relu":
-            return np.maximum(scaled, 0), (scaled > 0) * np.float32(self._factor)
-        exponential = np.exp(np.minimum(scaled, 0))
-        return np.where(scaled > 0, scaled + 1, exponential), exponential * np.float32(self._factor)
+        """The logarithms of elu or relu features, and their slopes."""
+        factor = np.float32(self._factor)
+        scaled = rows * factor
+        above = np.maximum(scaled, 0)
+        if self.config.kernel == "elu":
+            return np.minimum(scaled, 0) + np.log1p(above), factor / (1 + above)
+        with np.errstate(divide="ignore"):
+            return np.log(above), np.where(above > 0, factor / np.where(above > 0, above, np.float32(1)), np.float32(0))
 
     def _summed(
         self,
@@ -353,10 +353,7 @@ class LinearAttention(Attention):
                 done = prefix.forward(features, v, causal=causal)
                 of_query, of_keys, total["values"][at] = prefix.backward(features, v, done, grad[at])
                 if addend is not None:
-                    of_terms = of_keys if features.is_log else of_keys * features.keys
-                    total["addend"][at] = of_terms.sum(axis=1)
-                    if not features.is_log:
-                        of_keys = of_keys * np.exp(np.broadcast_to(addend, total["addend"].shape)[at]).T
+                    total["addend"][at] = of_keys.sum(axis=1)
                 q, k = (np.broadcast_to(x, (*lead, *x.shape[-2:]))[at] for x in (query, keys))
                 of_rows = self._features_backward(q, k, of_query, of_keys)
                 total["query"][at], total["keys"][at] = of_rows.pop("query"), of_rows.pop("keys")

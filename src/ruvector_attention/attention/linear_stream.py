@@ -30,9 +30,8 @@ class LinearStream:
     def reset(self) -> None:
         """Forget all keys."""
         config = self._attention.config
-        is_log = config.kernel == "favor"
-        features = config.num_features if is_log else config.dim
-        self._tables = {at: prefix.Table.empty(features, self._dim_value, is_log) for at in np.ndindex(*self._lead)}
+        features = config.num_features if config.kernel == "favor" else config.dim
+        self._tables = {at: prefix.Table.empty(features, self._dim_value) for at in np.ndindex(*self._lead)}
         self._length = 0
 
     def __len__(self) -> int:

@@ -22,6 +22,8 @@ from ..specs import Binding
 IntArray = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
 
+PIECE = 256  # rows of a causal call whose mask is written out at a time
+
 
 class Routing(NamedTuple):
     """Which experts each row of queries goes to, (rows, slots), -1 for an empty slot, and their weights."""
@@ -57,6 +59,7 @@ class Group(NamedTuple):
     item: int | None  # the leading index whose keys they see; None: all items share theirs
     rows: IntArray  # among all queries
     slots: IntArray  # of these rows
+    seen: int  # keys that any of them may see, the first ones
 
 
 class Done(NamedTuple):
@@ -118,14 +121,15 @@ class Call:
                 raise error.within(f"expert {group.expert} ({expert.attention.name})") from None
             if out is None:
                 out = np.zeros((len(rows), output.shape[-1]), FLOAT32)
-            if output.shape[-1] != out.shape[-1]:
+            if not weights and output.shape[-1] != out.shape[-1]:
                 raise DimensionMismatchError(
                     f"expert {group.expert} ({expert.attention.name}) gives {output.shape[-1]} channels; expected "
                     f"{out.shape[-1]}, as the experts before it",
                     expected=out.shape[-1],
                     actual=output.shape[-1],
                 )
-            out[group.rows] += routing.weights[group.rows, group.slots, None] * output
+            target = out[:, : group.seen] if weights else out
+            target[group.rows] += routing.weights[group.rows, group.slots, None] * output
             if training:
                 done.append(Done(group, output, selected, expert.attention._recorded))
         if out is None:  # no expert had room
@@ -139,12 +143,25 @@ class Call:
                 continue
             whole = self._computes_all_rows(self.experts[expert])
             if not self.lead or (self.shared and not whole):
-                yield Group(expert, None, rows, slots)
+                yield from self._pieces(Group(expert, None, rows, slots, self.n_key))
                 continue
             items = rows // self.n_query
             first = np.flatnonzero(np.diff(items, prepend=-1))
             for own, own_slots in zip(np.split(rows, first[1:]), np.split(slots, first[1:]), strict=True):
-                yield Group(expert, int(own[0] // self.n_query), own, own_slots)
+                yield from self._pieces(Group(expert, int(own[0] // self.n_query), own, own_slots, self.n_key))
+
+    def _pieces(self, group: Group) -> Iterator[Group]:
+        """Of a causal call, rows whose mask must be written out in pieces, which leave the keys behind them alone."""
+        expert = self.experts[group.expert]
+        across = group.item is None and bool(self.lead)  # rows of several items do not rise
+        written = self.causal and "position" not in expert.options and expert.takes_rows_apart
+        if not written or across or group.rows.size in (self.n_query, 1):
+            yield group
+            return
+        for start in range(0, group.rows.size, PIECE):
+            rows, slots = group.rows[start : start + PIECE], group.slots[start : start + PIECE]
+            seen = int(rows[-1]) % self.n_query + 1 + self.n_key - self.n_query
+            yield Group(group.expert, group.item, rows, slots, min(max(seen, 1), self.n_key))
 
     def _computes_all_rows(self, expert: Expert) -> bool:
         """Whether an expert that depends on where a query stands has no way to be told."""
@@ -170,10 +187,10 @@ class Call:
         if mask is not None:
             if "mask" not in expert.options:
                 raise UnsupportedError("it takes no mask; expected none, or an expert that does")
-            options["mask"] = mask
+            options["mask"] = mask[:, : group.seen]
         if "check_finite" in expert.options:
             options["check_finite"] = self.check_finite
-        keys, values = (self._item(array, group.item) for array in (self.keys, self.values))
+        keys, values = (self._item(array, group.item)[: group.seen] for array in (self.keys, self.values))
         query = rows if own.size == len(rows) else rows[own]
         if weights:
             if not hasattr(expert.attention, "attention_weights"):
@@ -239,12 +256,12 @@ class Call:
             found = recorded.backward(weighted)
             of_query[rows] += found.pop("query")
             for name, array in (("keys", self.keys), ("values", self.values)):
-                self._target(total[name], array, group.item)[...] += found.pop(name)
+                self._target(total[name], array, group.item)[: group.seen] += found.pop(name)
             of_mask = found.pop("mask", None)
             if floats and of_mask is not None:
                 flat = total["mask"].reshape(-1, self.n_key)
                 at = rows if of_mask.shape[0] == rows.size else rows[:1]  # one row for all: any place will do
-                flat[at] += of_mask
+                flat[at, : group.seen] += of_mask
             add_into(total, {f"experts.{group.expert}.{name}": of_one for name, of_one in found.items()})
         for index, expert in enumerate(self.experts):
             for name, array in expert.attention.parameters().items():
