@@ -129,8 +129,8 @@ def dual_space(maker: Any, name: str, heads: int, widths: tuple[int, int], c: fl
         "output": (torch.cat(outputs, -1) @ w["output_weight"]).numpy(),
         "attention_weights": torch.stack(shares).numpy(),
     }
-    config = {"dim": dim, "num_heads": heads, "euclidean_dim": heads * flat, "hyperbolic_dim": heads * curved}
-    config["curvature"] = -c
+    config: dict[str, Any] = {"dim": dim, "num_heads": heads, "curvature": -c}
+    config |= {"euclidean_dim": heads * flat, "hyperbolic_dim": heads * curved}
     maker.add("dual_space", name, config, inputs, expected, SOURCE, parameters=parameters, tolerance=TOLERANCE)
 
 
