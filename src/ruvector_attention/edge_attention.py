@@ -1,4 +1,8 @@
-"""Attention along the edges of a graph: between a mechanism and the kernel. Time and memory follow the edges."""
+"""Attention along the edges of a graph: between a mechanism and the kernel. Time and memory follow the edges.
+
+The kernel wants heads as the last axis of every row, and a power of two of them: ``as_lanes`` makes that of rows in
+which one head follows another, and of maps that give such rows; ``from_lanes`` is the way back.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,35 @@ Float32Array = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
 
 
+def lane_heads(num_heads: int) -> int:
+    """How many heads the kernel is told: a power of two, the last ones empty.
+
+    >>> [lane_heads(heads) for heads in (1, 2, 3, 8, 12)]
+    [1, 2, 4, 8, 16]
+    """
+    return 1 << (num_heads - 1).bit_length()
+
+
+def as_lanes(array: Array, num_heads: int) -> Float32Array:
+    """(..., num_heads * width) to (..., width * lane_heads).
+
+    >>> as_lanes(np.arange(4), 2).tolist()
+    [0.0, 2.0, 1.0, 3.0]
+    """
+    split = array.reshape(*array.shape[:-1], num_heads, -1).swapaxes(-1, -2)
+    lanes = np.zeros((*split.shape[:-1], lane_heads(num_heads)), FLOAT32)
+    lanes[..., :num_heads] = split
+    return lanes.reshape(*array.shape[:-1], -1)
+
+
+def from_lanes(array: Array, num_heads: int) -> Float32Array:
+    """(..., width * lane_heads) to (..., num_heads * width)."""
+    split = array.reshape(*array.shape[:-1], -1, lane_heads(num_heads))[..., :num_heads]
+    return contiguous(split.swapaxes(-1, -2)).reshape(*array.shape[:-1], -1)
+
+
 class EdgeGradients(NamedTuple):
-    """Of the arrays of ``attend_edges``, each with its array's shape; ``edge`` is None where there was none."""
+    """Of the arrays of an ``EdgeCall``, each with its array's shape; ``edge`` is None where there was none."""
 
     source: Float32Array
     target: Float32Array
@@ -30,9 +61,9 @@ class EdgeCall:
     """One call: score_e = sum_t attention_t LeakyReLU(source_t + target_t + edge_t), softmax over the edges into a
     node, and the sum of the values at their other ends.
 
-    source (..., n_source, heads * terms), target (..., n_target, heads * terms), values (..., n_source,
-    heads * dim_value), attention (heads, terms); edge (n_rows, heads * terms), or with leading axes of its own; all
-    with the same leading axes otherwise. ``keep`` (..., heads, edges) multiplies the weights.
+    source (..., n_source, terms * heads), target (..., n_target, terms * heads), values (..., n_source,
+    dim_value * heads), attention (terms, heads); edge (n_rows, terms * heads), or with leading axes of its own; all
+    with the same leading axes otherwise. ``keep`` (..., edges, heads) multiplies the weights.
     """
 
     def __init__(
@@ -47,7 +78,7 @@ class EdgeCall:
         if self.edge is not None and self.edge.ndim > 2:
             self.edge = contiguous(np.broadcast_to(self.edge, (*self.lead, *self.edge.shape[-2:])))
         self.keep = None if keep is None else contiguous(keep)
-        heads, terms = attention.shape
+        terms, heads = attention.shape
         self.batch, self.heads, self.n_target = size_of(self.lead), heads, self.target.shape[-2]
         self.dim_value = self.values.shape[-1] // heads
         self.edge_batch = 0 if self.edge is None or self.edge.ndim == 2 else size_of(self.edge.shape[-2:])
@@ -66,9 +97,9 @@ class EdgeCall:
         )  # fmt: skip
 
     def forward(self) -> tuple[int, Float32Array, Float32Array]:
-        """A status, the output (..., n_target, heads * dim_value), and the weights (..., heads, edges)."""
-        out = np.empty((*self.lead, self.n_target, self.heads * self.dim_value), FLOAT32)
-        weights = np.empty((*self.lead, self.heads, self.fans.sources.size), FLOAT32)
+        """A status, the output (..., n_target, dim_value * heads), and the weights (..., edges, heads)."""
+        out = np.empty((*self.lead, self.n_target, self.dim_value * self.heads), FLOAT32)
+        weights = np.empty((*self.lead, self.fans.sources.size, self.heads), FLOAT32)
 
         def call(start: int, stop: int) -> int:
             return int(
@@ -88,6 +119,6 @@ class EdgeCall:
         def call(start: int, stop: int) -> int:
             return int(kernels.active.edge_attention_backward(*buffers, *self._sizes, start, stop, self.slope))
 
-        shared = edge is not None and self.batch > 1 and not self.edge_batch  # tasks that add to the same gradient
-        threads.run(call, self.batch * self.heads, 3 * self._work, 1 if shared else None)
+        shared = edge is not None and not self.edge_batch  # tasks that add to the same gradient
+        threads.run(call, self.batch, 3 * self._work, 1 if shared else None)
         return EdgeGradients(source, target, values, attention.sum(axis=0), edge)

@@ -72,15 +72,18 @@ def _with_steps(x: Array) -> tuple[Array, int, int]:
     return contiguous(x), x.shape[1], 1
 
 
-def project_backward(x: Array, weight: Array, grad_out: Array) -> tuple[Float32Array, Float32Array, Float32Array]:
-    """The gradients of ``project``: of x (..., k), of weight (k, n) and of bias (n), from grad_out (..., n)."""
+def project_backward(
+    x: Array, weight: Array, grad_out: Array, *, has_bias: bool = True
+) -> tuple[Float32Array, Float32Array, Float32Array]:
+    """The gradients of ``project``: of x (..., k), of weight (k, n) and of bias (n), from grad_out (..., n). Without a
+    bias its gradient is not summed: zeros stand in its place."""
     x, weight, grad_out = contiguous(x), contiguous(weight), contiguous(grad_out)
     k, n = weight.shape
     m = size_of(x.shape[:-1])
     grad_x, grad_weight = np.empty((*x.shape[:-1], k), FLOAT32), np.empty((k, n), FLOAT32)
     kernels.active.gemm(grad_out, weight, None, grad_x, m, k, n, n, 1, 1, n, 0, m)
     kernels.active.gemm(x, grad_out, None, grad_weight, k, n, m, 1, k, n, 1, 0, k)
-    return grad_x, grad_weight, grad_out.reshape(m, n).sum(axis=0)
+    return grad_x, grad_weight, grad_out.reshape(m, n).sum(axis=0) if has_bias else np.zeros(n, FLOAT32)
 
 
 def normalize_rows(x: Array, dim: int) -> Float32Array:

@@ -256,7 +256,7 @@ def edge_attention() -> None:
     """Every number of terms and of channels, one edge into a node to more than a tile of them."""
     for index, terms in enumerate(DIMS):
         random = np.random.default_rng(terms)
-        heads, n_node, n_edges = 1 + index % 3, 1 + index % 11, 200 if index % 7 == 0 else index
+        heads, n_node, n_edges = 1 << index % 6, 1 + index % 11, 200 if index % 7 == 0 else index
         batch, width = (2,) if index % 5 == 0 else (), 1 + 11 * terms % len(DIMS)
         graph = Graph(random.integers(0, n_node, (2, n_edges)), n_node)
         fans = graph.fans(self_loops=index % 2 == 0, isolated_loops=False)
@@ -265,8 +265,8 @@ def edge_attention() -> None:
         target = grid(normal(random, *batch, n_node, heads * terms)) + np.float32(2**-10)
         values, grad = (normal(random, *batch, n_node, heads * width) for _ in range(2))
         edge = grid(normal(random, fans.n_rows, heads * terms)) if index % 3 and fans.n_rows else None
-        keep = normal(random, *batch, heads, fans.sources.size) if index % 4 == 0 else None
-        attention = normal(random, heads, terms) * np.float32(terms**-0.5)
+        keep = normal(random, *batch, fans.sources.size, heads) if index % 4 == 0 else None
+        attention = normal(random, terms, heads) * np.float32(terms**-0.5)
         call = EdgeCall(source, target, values, attention, fans, slope=0.2, edge=edge, keep=keep)
         _, out, weights = call.forward()
         call.backward(out, weights, grad)

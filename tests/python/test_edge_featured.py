@@ -93,31 +93,33 @@ def test_gradients_of_everything(variant: str, loops: bool, concat: bool, share:
 
 
 @pytest.mark.parametrize("backend", kernels.backends())
+@pytest.mark.parametrize("heads", [1, 2, 4, 8, 16, 32, 64])
 @pytest.mark.parametrize(("terms", "width"), [(1, 5), (3, 3), (8, 8), (19, 33)])
-def test_the_kernels_gradients_are_the_references(backend: str, terms: int, width: int) -> None:
+def test_the_kernels_gradients_are_the_references(backend: str, terms: int, width: int, heads: int) -> None:
     random = np.random.default_rng(terms)
-    batch, heads, n_node, n_edges = 2, 3, 9, 150
+    batch, n_node, n_edges = 2, 9, 150
     graph = Graph(random.integers(0, n_node, (2, n_edges)), n_node)
     fans = graph.fans(self_loops=False, isolated_loops=False)
 
     def rows(*shape: int) -> Array:
         return random.standard_normal(shape).astype(np.float32)
 
-    source, target = rows(batch, n_node, heads, terms), rows(batch, n_node, heads, terms)
-    edge, attention, values = rows(n_edges, heads, terms), rows(heads, terms), rows(batch, n_node, heads, width)
-    keep = (random.random((batch, heads, n_edges)) < 0.7).astype(np.float32) / np.float32(0.7)
+    source, target = rows(batch, n_node, terms, heads), rows(batch, n_node, terms, heads)
+    edge, attention, values = rows(n_edges, terms, heads), rows(terms, heads), rows(batch, n_node, width, heads)
+    attention *= np.float32(terms**-0.5)
+    keep = (random.random((batch, n_edges, heads)) < 0.7).astype(np.float32) / np.float32(0.7)
     inputs = (source, target, edge, attention, values, fans.indptr, fans.sources, fans.rows, keep)
     sizes = (batch, heads, n_node, n_node, n_edges, n_edges, terms, width, 0)
-    upstream, results = rows(batch, n_node, heads, width), []
+    upstream, results = rows(batch, n_node, width, heads), []
     kernels.use_backend(backend)
     try:
         for table in (kernels.active.__dict__, reference.BODIES):
-            out, weights = np.zeros((batch, n_node, heads, width), np.float32), rows(batch, heads, n_edges)
+            out, weights = np.zeros((batch, n_node, width, heads), np.float32), rows(batch, n_edges, heads)
             assert table["edge_attention"](*inputs, out, weights, *sizes, 0, batch, 0.2) == 0
-            shapes = (source.shape, target.shape, edge.shape, (batch, heads, terms), values.shape)
+            shapes = (source.shape, target.shape, edge.shape, (batch, terms, heads), values.shape)
             grads = [np.ones(shape, np.float32) for shape in shapes]  # they are added to
             call = table["edge_attention_backward"]
-            assert call(*inputs, out, weights, upstream, *grads, *sizes, 0, batch * heads, 0.2) == 0
+            assert call(*inputs, out, weights, upstream, *grads, *sizes, 0, batch, 0.2) == 0
             results.append([out, weights, *grads])
     finally:
         kernels.use_backend(kernels.backends()[0])

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arrays import ArrayLike, Float32Array
 from ..config import Setting
-from ..edge_attention import EdgeCall
+from ..edge_attention import EdgeCall, as_lanes, from_lanes, lane_heads
 from ..engine import project, project_backward, raise_non_finite
 from ..errors import DimensionMismatchError, InvalidConfigError
 from ..gradients import add_into
@@ -138,31 +138,40 @@ class EdgeFeaturedAttention(OverEdgesAttention):
     def _fixed_axes(self) -> dict[str, int]:
         return {**super()._fixed_axes(), "dim_out": self.config.dim_out}
 
-    # --- maps
+    # --- maps, to rows as the kernel reads them
+
+    def _lanes(self, array: Float32Array) -> Float32Array:
+        return as_lanes(array, self.config.num_heads)
+
+    def _heads(self, array: Float32Array) -> Float32Array:
+        return from_lanes(array, self.config.num_heads)
 
     def _mapped(self, name: str, x: Float32Array) -> Float32Array:
-        return project(x, self._parameters[f"{name}_weight"], self._parameters.get(f"{name}_bias"))
+        bias = self._parameters.get(f"{name}_bias")
+        weight = self._lanes(self._parameters[f"{name}_weight"])
+        return project(x, weight, None if bias is None else self._lanes(bias))
 
     def _mapped_backward(
         self, name: str, x: Float32Array, grad: Float32Array, gradients: dict[str, Float32Array]
     ) -> Float32Array:
-        of_x, of_weight, of_bias = project_backward(x, self._parameters[f"{name}_weight"], grad)
-        add_into(gradients, {f"{name}_weight": of_weight})
-        if f"{name}_bias" in self._parameters:
-            add_into(gradients, {f"{name}_bias": of_bias})
+        weight, has_bias = self._lanes(self._parameters[f"{name}_weight"]), f"{name}_bias" in self._parameters
+        of_x, of_weight, of_bias = project_backward(x, weight, grad, has_bias=has_bias)
+        add_into(gradients, {f"{name}_weight": self._heads(of_weight)})
+        if has_bias:
+            add_into(gradients, {f"{name}_bias": self._heads(of_bias)})
         return of_x
 
     def _folded(self, weight: str, attention: str) -> Float32Array:
-        """A map and an attention vector as one map, (channels in, num_heads): gat has no need of the rows between."""
+        """A map and an attention vector as one map to a number for each head: gat has no need of the rows between."""
         vector = self._parameters[attention]
         folded: Float32Array = (self._parameters[weight].reshape(-1, *vector.shape) * vector).sum(axis=-1)
-        return folded
+        return self._lanes(folded)
 
     def _folded_backward(
         self, weight: str, attention: str, x: Float32Array, grad: Float32Array, gradients: dict[str, Float32Array]
     ) -> Float32Array:
-        of_x, of_folded, _ = project_backward(x, self._folded(weight, attention), grad)
-        vector, matrix = self._parameters[attention], self._parameters[weight]
+        of_x, of_lanes, _ = project_backward(x, self._folded(weight, attention), grad, has_bias=False)
+        vector, matrix, of_folded = self._parameters[attention], self._parameters[weight], self._heads(of_lanes)
         of_weight = (of_folded[..., None] * vector).reshape(matrix.shape)
         of_attention = (of_folded[..., None] * matrix.reshape(-1, *vector.shape)).sum(axis=0)
         add_into(gradients, {weight: of_weight, attention: of_attention})
@@ -180,7 +189,7 @@ class EdgeFeaturedAttention(OverEdgesAttention):
         config = self.config
         keep = None
         if training and config.dropout:
-            shape = (*sources.shape[:-2], config.num_heads, fans.sources.size)
+            shape = (*sources.shape[:-2], fans.sources.size, lane_heads(config.num_heads))
             keep = (self._random.random(shape) >= config.dropout).astype(np.float32) / np.float32(1 - config.dropout)
         options: dict[str, Any] = {"slope": config.negative_slope, "keep": keep}
         if config.variant == "gat":
@@ -188,19 +197,21 @@ class EdgeFeaturedAttention(OverEdgesAttention):
             return EdgeCall(
                 project(sources, self._folded("source_weight", "source_attention")),
                 project(targets, self._folded("source_weight", "target_attention")),
-                self._mapped("source", values), np.ones((config.num_heads, 1), np.float32), fans, edge=edge, **options,
+                self._mapped("source", values), np.ones((1, lane_heads(config.num_heads)), np.float32), fans,
+                edge=edge, **options,
             )  # fmt: skip
         source = self._mapped("source", sources)
         is_same = self.config.share_weights and targets is sources
         return EdgeCall(
             source, source if is_same else self._mapped(self._target, targets),
-            source if values is sources else self._mapped("source", values), self._parameters["attention"], fans,
+            source if values is sources else self._mapped("source", values),
+            self._lanes(self._parameters["attention"].reshape(-1)).reshape(config.channels, -1), fans,
             edge=None if edges is None else self._mapped("edge", edges), **options,
         )  # fmt: skip
 
     def _combined(self, out: Float32Array) -> Float32Array:
         """Heads concatenated or averaged, and the bias."""
-        config = self.config
+        config, out = self.config, self._heads(out)
         if not config.concat_heads:
             out = out.reshape(*out.shape[:-1], config.num_heads, config.channels).mean(axis=-2)
         if config.bias:
@@ -212,15 +223,15 @@ class EdgeFeaturedAttention(OverEdgesAttention):
         if config.bias:
             gradients["bias"] = grad.reshape(-1, config.dim_out).sum(axis=0)
         if config.concat_heads:
-            return grad
-        return np.tile(grad / np.float32(config.num_heads), config.num_heads)
+            return self._lanes(grad)
+        return self._lanes(np.tile(grad / np.float32(config.num_heads), config.num_heads))
 
     # --- computing
 
     def _pass(
         self, nodes: Float32Array, fans: Fans, edges: Float32Array | None, training: bool, check_finite: bool
     ) -> Pass:
-        call = self._call(nodes, nodes, nodes, edges, fans, training)
+        config, call = self.config, self._call(nodes, nodes, nodes, edges, fans, training)
         status, out, weights = call.forward()
         if status and check_finite:
             raise_non_finite(nodes=nodes, edge_attr=edges)
@@ -229,7 +240,7 @@ class EdgeFeaturedAttention(OverEdgesAttention):
             gradients: dict[str, Float32Array] = {}
             found = call.backward(out, weights, self._combined_backward(grad, gradients))
             of_edges = None
-            if self.config.variant == "gat":
+            if config.variant == "gat":
                 of_nodes = self._mapped_backward("source", nodes, found.values, gradients)
                 for name, of_terms in (("source", found.source), ("target", found.target)):
                     of_nodes += self._folded_backward("source_weight", f"{name}_attention", nodes, of_terms, gradients)
@@ -238,15 +249,15 @@ class EdgeFeaturedAttention(OverEdgesAttention):
             else:
                 of_nodes = self._mapped_backward("source", nodes, found.source + found.values, gradients)
                 of_nodes += self._mapped_backward(self._target, nodes, found.target, gradients)
-                gradients["attention"] = found.attention
+                gradients["attention"] = self._heads(found.attention.reshape(-1)).reshape(config.num_heads, -1)
                 if edges is not None and found.edge is not None:
                     of_edges = self._mapped_backward("edge", edges, found.edge, gradients)
             for name, array in self._parameters.items():  # the maps of edges, where there were none
                 gradients.setdefault(name, np.zeros_like(array))
             return of_nodes, of_edges, gradients
 
-        # out is read again by backward, so the bias is not added in place where that may come
-        return Pass(self._combined(out.copy() if training else out), lambda: weights, backward)
+        of_heads = weights[..., : config.num_heads]
+        return Pass(self._combined(out), lambda: of_heads.swapaxes(-1, -2), backward)
 
     def compute(
         self, query: ArrayLike, keys: ArrayLike, values: ArrayLike, *, check_finite: CheckFinite = True

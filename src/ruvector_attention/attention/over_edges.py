@@ -115,7 +115,7 @@ class OverEdgesAttention(Attention):
 
     def _edge_rows_backward(self, grad: Float32Array, bound: Bound, fans: Fans) -> dict[str, Float32Array]:
         """The gradients of what ``_edge_rows`` read, by name."""
-        return {"edge_attr": without_loops(grad, fans)}
+        return {"edge_attr": without_loops(grad, fans, bound.graph)}
 
     def _star_features(self, bound: Bound, present: Any, edges: Any) -> Any:
         """The features of a graph of some of the nodes, in which these are those of its edges."""
@@ -254,31 +254,32 @@ def _checked_node(node: Any, count: int) -> int:
     return int(node)
 
 
-def _loop_parts(fans: Fans) -> tuple[Any, Any, Any, Any]:
-    """The caller's edges in the order of the fans, where those of each node begin, the place of its loop among the
-    loops, and how many edges that is: of the nodes that have both."""
-    given = fans.rows < fans.n_edges
-    rows, targets = fans.rows[given], fans.targets[given]
-    nodes, starts, counts = np.unique(targets, return_index=True, return_counts=True)
-    return rows, starts, np.searchsorted(fans.loops, nodes), counts
-
-
 def with_loops(edge_attr: Float32Array, fans: Fans) -> Float32Array:
     """Features of edges and behind them those of the loops: the mean over the other edges into the node, or zeros."""
     if not fans.loops.size:
         return edge_attr
     loops = np.zeros((*edge_attr.shape[:-2], fans.loops.size, edge_attr.shape[-1]), np.float32)
-    rows, starts, places, counts = _loop_parts(fans)
-    if rows.size and fans.loops.size == fans.indptr.size - 1:  # else only nodes without edges have loops
-        loops[..., places, :] = np.add.reduceat(edge_attr[..., rows, :], starts, axis=-2) / counts[:, None]
-    return np.concatenate([edge_attr, loops], axis=-2)
+    rows = np.concatenate([edge_attr, loops], axis=-2)
+    if fans.loops.size == fans.indptr.size - 1:  # else only nodes without edges have loops
+        sums = np.add.reduceat(
+            np.take(rows, fans.rows, axis=-2), fans.indptr[:-1], axis=-2
+        )  # the loops add their zeros
+        rows[..., fans.n_edges :, :] = sums / _others(fans)
+    return rows
 
 
-def without_loops(grad: Float32Array, fans: Fans) -> Float32Array:
+def without_loops(grad: Float32Array, fans: Fans, graph: Graph) -> Float32Array:
     """The gradient of the features of edges from that of ``with_loops``."""
-    of_edges = grad[..., : fans.n_edges, :].copy()
-    if fans.loops.size == fans.indptr.size - 1:
-        rows, _, places, counts = _loop_parts(fans)
-        of_loops = grad[..., fans.n_edges :, :][..., places, :] / counts[:, None].astype(np.float32)
-        of_edges[..., rows, :] += np.repeat(of_loops, counts, axis=-2)
-    return of_edges
+    of_edges = grad[..., : fans.n_edges, :]
+    if not fans.loops.size or fans.loops.size < fans.indptr.size - 1:
+        return of_edges.copy()
+    of_means: Float32Array = np.take(grad[..., fans.n_edges :, :] / _others(fans), graph.targets, axis=-2)
+    of_means[..., graph.sources == graph.targets, :] = 0  # edges that the loops took the place of
+    of_means += of_edges
+    return of_means
+
+
+def _others(fans: Fans) -> Float32Array:
+    """How many edges into each node there are beside its loop, but at least 1: (n_node, 1)."""
+    others: Float32Array = np.maximum(np.diff(fans.indptr) - 1, 1).astype(np.float32)[:, None]
+    return others

@@ -26,20 +26,19 @@ class _Fans:
         self.sources, self.rows = sources[:last], rows[:last]
         self.targets = np.repeat(np.arange(n.n_target), np.diff(indptr[: n.n_target + 1]))
 
-        def item(array: Array, count: int, width: int) -> Array:
-            part = array.reshape(-1)[b * count * n.heads * width :][: count * n.heads * width]
-            return part.reshape(count, n.heads, width).astype(np.float64)
+        def item(array: Array, count: int, width: int, offset: int | None = None) -> Array:
+            size = count * n.heads * width
+            part = array.reshape(-1)[b * size if offset is None else offset :][:size]
+            return part.reshape(count, width, n.heads).swapaxes(1, 2).astype(np.float64)
 
         self.values = item(values, n.n_source, n.dim_value)
-        self.attention = attention.reshape(n.heads, n.terms).astype(np.float64)
+        self.attention = attention.reshape(n.terms, n.heads).T.astype(np.float64)
         self.z = item(source, n.n_source, n.terms)[self.sources] + item(target, n.n_target, n.terms)[self.targets]
         if edge is not None:
-            width = n.heads * n.terms
-            part = edge.reshape(-1)[b * n.edge_batch :][: n.n_rows * width].reshape(n.n_rows, n.heads, n.terms)
-            self.z = self.z + part.astype(np.float64)[self.rows]
+            self.z = self.z + item(edge, n.n_rows, n.terms, b * n.edge_batch)[self.rows]
         self.keep = np.ones((last, n.heads))
         if keep is not None:
-            self.keep = keep.reshape(n.batch, n.heads, n.n_edges)[b, :, :last].T.astype(np.float64)
+            self.keep = keep.reshape(n.batch, n.n_edges, n.heads)[b, :last].astype(np.float64)
 
     @property
     def step(self) -> Array:
@@ -79,9 +78,9 @@ def edge_attention(
         found = fans.weights()
         result = fans.into(n.n_target, fans.targets, (found * fans.keep)[..., None] * fans.values[fans.sources])
         rows = slice((tasks[0] - b * blocks) * QUERY_BLOCK, (tasks[-1] - b * blocks + 1) * QUERY_BLOCK)
-        out.reshape(n.batch, n.n_target, n.heads, n.dim_value)[b, rows] = result[rows]
+        out.reshape(n.batch, n.n_target, n.dim_value, n.heads)[b, rows] = result[rows].swapaxes(1, 2)
         edges = slice(int(indptr[rows.start]), int(indptr[min(rows.stop, n.n_target)]))
-        weights.reshape(n.batch, n.heads, n.n_edges)[b, :, edges] = found.T[:, edges]
+        weights.reshape(n.batch, n.n_edges, n.heads)[b, edges] = found[edges]
         finite = finite and bool(np.isfinite(result[rows]).all())
     return OK if finite else NON_FINITE
 
@@ -95,26 +94,26 @@ def edge_attention_backward(
 ) -> int:  # fmt: skip
     """The gradients of edge_attention, added to the buffers."""
     n = SimpleNamespace(**dict(zip(NAMES, numbers, strict=True)))
-    for task in range(n.start, n.stop):
-        b, h = divmod(task, n.heads)
+
+    def add(array: Array, count: int, offset: int, grad: Array) -> None:
+        part = array.reshape(-1)[offset:][: count * n.heads * grad.shape[-1]]
+        part.reshape(count, grad.shape[-1], n.heads)[...] += grad.swapaxes(1, 2)
+
+    for b in range(n.start, n.stop):
         fans = _Fans(n, b, (source, target, edge, attention, values, indptr, sources, edge_rows, keep))
-        found, kept = fans.weights()[:, h], fans.keep[:, h]
-        g = grad_out.reshape(n.batch, n.n_target, n.heads, n.dim_value)[b, :, h].astype(np.float64)[fans.targets]
-        products = kept * (g * fans.values[fans.sources, h]).sum(axis=-1)
+        found, kept = fans.weights(), fans.keep
+        rows = grad_out.reshape(n.batch, n.n_target, n.dim_value, n.heads)[b].swapaxes(1, 2).astype(np.float64)
+        g = rows[fans.targets]
+        products = kept * (g * fans.values[fans.sources]).sum(axis=-1)
         delta = fans.into(n.n_target, fans.targets, found * products)
-        of_scores = (found * (products - delta[fans.targets]))[:, None]
-        of_terms = of_scores * fans.attention[h] * fans.step[:, h]
-        grad_source.reshape(n.batch, n.n_source, n.heads, n.terms)[b, :, h] += fans.into(
-            n.n_source, fans.sources, of_terms
-        )
-        grad_target.reshape(n.batch, n.n_target, n.heads, n.terms)[b, :, h] += fans.into(
-            n.n_target, fans.targets, of_terms
-        )
+        of_scores = (found * (products - delta[fans.targets]))[..., None]
+        of_terms = of_scores * fans.attention * fans.step
+        width, value_width = n.heads * n.terms, n.heads * n.dim_value
+        add(grad_source, n.n_source, b * n.n_source * width, fans.into(n.n_source, fans.sources, of_terms))
+        add(grad_target, n.n_target, b * n.n_target * width, fans.into(n.n_target, fans.targets, of_terms))
         if grad_edge is not None:
-            flat = grad_edge.reshape(-1)[b * n.edge_batch :][: n.n_rows * n.heads * n.terms]
-            flat.reshape(n.n_rows, n.heads, n.terms)[:, h] += fans.into(n.n_rows, fans.rows, of_terms)
-        grad_attention.reshape(n.batch, n.heads, n.terms)[b, h] += (of_scores * fans.z[:, h] * fans.step[:, h]).sum(0)
-        grad_values.reshape(n.batch, n.n_source, n.heads, n.dim_value)[b, :, h] += fans.into(
-            n.n_source, fans.sources, (found * kept)[:, None] * g
-        )
+            add(grad_edge, n.n_rows, b * n.edge_batch, fans.into(n.n_rows, fans.rows, of_terms))
+        add(grad_attention, 1, b * width, (of_scores * fans.z * fans.step).sum(axis=0)[None])
+        of_values = fans.into(n.n_source, fans.sources, (found * kept)[..., None] * g)
+        add(grad_values, n.n_source, b * n.n_source * value_width, of_values)
     return OK
