@@ -30,7 +30,7 @@ enum {
   RV_EDGES_AHEAD = 6
 }; /* rows of large graphs come from far: they are asked for so many edges before their turn */
 
-RV_INLINE void ask_for(const float *row, int64_t size) {
+static void ask_for(const float *row, int64_t size) {
   for (int64_t c = 0; c < size; c += 16) __builtin_prefetch(row + c);
 }
 
@@ -54,7 +54,7 @@ RV_INLINE void put_lanes(float *p, vf v, int64_t n) {
 }
 
 /* Every lane: the sum, or the maximum, over the lanes of its head, from lanes step, 2 step, ... further on, cyclically. */
-RV_INLINE vf turned_sum(vf v, int64_t step) {
+static vf turned_sum(vf v, int64_t step) {
   float lanes[2 * VL];
   for (; step < VL; step *= 2) {
     v_store(lanes, v);
@@ -64,7 +64,7 @@ RV_INLINE vf turned_sum(vf v, int64_t step) {
   return v;
 }
 
-RV_INLINE vf turned_max(vf v, int64_t step) {
+static vf turned_max(vf v, int64_t step) {
   float lanes[2 * VL];
   for (; step < VL; step *= 2) {
     v_store(lanes, v);
@@ -89,7 +89,7 @@ RV_INLINE vf term_lanes(const float *source, const float *target, const float *e
 }
 
 /* The scores of edge e, to line (heads). */
-RV_INLINE void edge_scores_of(const rv_fan *of, const float *target, int64_t e, float *line) {
+static void edge_scores_of(const rv_fan *of, const float *target, int64_t e, float *line) {
   const float *source = of->source + of->sources[e] * of->terms_row;
   const float *edge = of->edge ? of->edge + of->rows[e] * of->terms_row : NULL;
   const vf slope = v_set(of->slope);
@@ -111,7 +111,7 @@ RV_INLINE void edge_scores_of(const rv_fan *of, const float *target, int64_t e, 
 }
 
 /* Scores to weights, in place: line (n, heads), of which the lanes from h on. A NaN among them makes all of them NaN. */
-RV_INLINE void softmax_lanes(float *line, int64_t size, int64_t heads, int64_t h) {
+static void softmax_lanes(float *line, int64_t size, int64_t heads, int64_t h) {
   const int64_t period = heads > VL ? heads : VL, lanes = rv_min_int(VL, size);
   /* the first numbers stand in for the lanes that a short line does not have */
   vf top = heads < VL ? spread(line, heads, 0) : lanes_of(line + h, lanes), sum = v_zero();
@@ -135,7 +135,7 @@ RV_INLINE void softmax_lanes(float *line, int64_t size, int64_t heads, int64_t h
   if (f < size) v_store_n(line + f, v_mul(v_load_n(line + f, size - f), inverse), size - f);
 }
 
-RV_INLINE vf kept_weight(const rv_fan *of, const float *line, int64_t e, int64_t first, int64_t at) {
+static vf kept_weight(const rv_fan *of, const float *line, int64_t e, int64_t first, int64_t at) {
   const vf weight = spread(line + (e - first) * of->heads, of->heads, at);
   return of->keep ? v_mul(weight, spread(of->keep + e * of->heads, of->heads, at)) : weight;
 }
@@ -199,7 +199,7 @@ typedef struct {
 RV_INLINE void add_lanes(float *p, vf v, int64_t n) { put_lanes(p, v_add(lanes_of(p, n), v), n); }
 
 /* Sum over a row of x * y, for the lanes from h on. */
-RV_INLINE vf row_products(const float *x, const float *y, int64_t size, int64_t heads, int64_t h) {
+static vf row_products(const float *x, const float *y, int64_t size, int64_t heads, int64_t h) {
   const int64_t period = heads > VL ? heads : VL;
   vf sum = v_zero();
   int64_t c = h;
@@ -208,7 +208,7 @@ RV_INLINE vf row_products(const float *x, const float *y, int64_t size, int64_t 
   return head_sum(sum, heads);
 }
 
-RV_INLINE void terms_backward(const rv_fan *of, const float *source, const float *target, const float *edge, vf of_score,
+static void terms_backward(const rv_fan *of, const float *source, const float *target, const float *edge, vf of_score,
                               const rv_fan_grads *grads, int64_t t, int64_t n) {
   const vf z = term_lanes(source, target, edge, t, n);
   const vf step = v_where_lt(v_zero(), z, of_score, v_mul(of_score, v_set(of->slope)));
