@@ -265,7 +265,8 @@ def edge_attention() -> None:
         target = grid(normal(random, *batch, n_node, heads * terms)) + np.float32(2**-10)
         values, grad = (normal(random, *batch, n_node, heads * width) for _ in range(2))
         edge = grid(normal(random, fans.n_rows, heads * terms)) if index % 3 and fans.n_rows else None
-        keep = normal(random, *batch, fans.sources.size, heads) if index % 4 == 0 else None
+        kept = (random.random((*batch, fans.sources.size, heads)) < 0.7).astype(np.float32) / np.float32(0.7)
+        keep = kept if index % 4 == 0 else None
         attention = normal(random, terms, heads) * np.float32(terms**-0.5)
         call = EdgeCall(source, target, values, attention, fans, slope=0.2, edge=edge, keep=keep)
         _, out, weights = call.forward()
