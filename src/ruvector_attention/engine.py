@@ -23,7 +23,7 @@ from .products import (
     project,
     project_backward,
 )
-from .scoring import CAUSAL, EVERYWHERE, UNLIMITED, Band, Dropout, Edges, Rotary, Scoring, Space, Times
+from .scoring import CAUSAL, EVERYWHERE, UNLIMITED, Band, Dropout, Edges, Rotary, Scoring, Space, Times, as_arrays
 
 __all__ = [
     "CAUSAL",
@@ -157,6 +157,10 @@ def weights(
 ) -> Float32Array:
     """softmax(scale * q kT + bias), arguments as in ``attend``: (..., n_query, n_key), with several heads
     (..., heads, n_query, n_key)."""
+    if mask is None and query.ndim == 2 == keys.ndim and len(query) <= QUERY_BLOCK and not options.get("causal"):
+        found = _plain_weights(query, keys, scale, check_finite, options)
+        if found is not None:
+            return found
     scoring = Scoring.of(scale, mask=mask, **options).fitted(keys.shape[-2])
     if scoring.is_selective:
         scoring = selected.as_mask(query, keys, scoring, check_finite)
@@ -166,4 +170,28 @@ def weights(
     status = problem.weigh(out, max_threads)
     if status and check_finite:
         raise_non_finite(query=query, keys=keys, mask=mask, bias=options.get("bias"))
+    return out
+
+
+def _plain_weights(
+    query: Array, keys: Array, scale: float, check_finite: bool, options: dict[str, Any]
+) -> Float32Array | None:
+    """The weights of two matrices in one space whose aux is given, at less cost than a Problem is; None otherwise."""
+    spaces, aux = options.get("spaces", ()), options.get("aux")
+    (n_query, dim), n_key = query.shape, len(keys)
+    if aux is None or len(spaces) != 1 or n_query * n_key * dim >= SMALL:
+        return None
+    if any(option for name, option in options.items() if name not in ("spaces", "aux")):
+        return None
+    out = np.empty((n_query, n_key), FLOAT32)
+    try:
+        status = kernels.active.attention_weights(
+            query, keys, None, None, None, None, None, None, *as_arrays(tuple(spaces)), *aux, None, None, out,
+            1, 1, 1, n_query, n_key, dim, 0, 0, dim, 0, 0, dim, 0, 0, 0, 0, 0, 0, 0, 0, *EVERYWHERE, 0, 1,
+            0, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, scale, 0.0, 0.0, 0.0,
+        )  # fmt: skip
+    except BufferError:  # not contiguous or not aligned: copied the longer way
+        return None
+    if status and check_finite:
+        raise_non_finite(query=query, keys=keys)
     return out

@@ -12,7 +12,7 @@ from . import kernels, threads
 from .finite import raise_non_finite
 from .layout import Axes, leading_strides, size_of, walk
 from .products import FLOAT32, QUERY_BLOCK, Angles, contiguous, normalize_rows, rotate_rows
-from .scoring import KINDS, Scoring
+from .scoring import Scoring, as_arrays
 
 Float32Array = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
@@ -97,8 +97,7 @@ class Problem:
         spaces = self.scoring.spaces
         if not spaces:
             return
-        self.segments = np.array([(s.begin, s.end, KINDS[s.kind], s.power) for s in spaces], np.int64)
-        self.spaces = np.array([(s.weight, s.curvature) for s in spaces], np.float64)
+        self.segments, self.spaces = as_arrays(spaces)
         if any(s.kind in ("poincare", "lorentz") for s in spaces):
             aux = self.scoring.aux or (self._aux_of(query), self._aux_of(keys))
             self.aux = [_Operand(array, 2, len(spaces)) for array in aux]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -66,6 +67,13 @@ class Space(NamedTuple):
     weight: float = 1.0
     curvature: float = 1.0
     power: int = 1
+
+
+@lru_cache(maxsize=64)
+def as_arrays(spaces: tuple[Space, ...]) -> tuple[Array, Array]:
+    """Segments and their numbers, as kernels read them."""
+    segments = np.array([(s.begin, s.end, KINDS[s.kind], s.power) for s in spaces], np.int64)
+    return segments, np.array([(s.weight, s.curvature) for s in spaces], np.float64)
 
 
 class Rotary(NamedTuple):

@@ -224,3 +224,52 @@ def test_the_ball_by_itself() -> None:
 def test_settings_that_are_no_space_are_refused(settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ra.InvalidConfigError, match=sentence):
         ra.HyperbolicAttention(4, **settings)
+
+
+@pytest.mark.parametrize("n_query", [1, 4, 5])
+def test_few_queries_are_computed_as_many_are(n_query: int) -> None:
+    """Up to four queries go another way through the sums."""
+    q, k, v = in_ball(n_query, 4), in_ball(9, 4, seed=1), in_ball(9, 3, seed=2)
+    attention = ra.HyperbolicAttention(4, -C)
+    bias = np.random.default_rng(0).standard_normal((1, 9)).astype(np.float32)
+    seen = np.random.default_rng(1).random((n_query, 9)) < 0.6
+    seen[0] = False
+    k[7:], v[7:] = np.nan, np.inf
+    found = attention(q, k, v, mask=seen, bias=bias, key_lengths=7)
+    assert_close(found, reference(q, k[:7], v[:7], "gyromidpoint", addend=np.where(seen, bias, -np.inf)[:, :7])[0])
+    assert not found[0].any()
+    for name, bad in (("keys", k), ("values", v)):
+        good = {"keys": in_ball(9, 4), "values": in_ball(9, 3)}
+        with pytest.raises(ra.NumericalInstabilityError, match=rf"{name} holds (nan|inf) at index \(7, 0\)"):
+            attention(q, **{**good, name: bad})
+    with pytest.raises(ra.NumericalInstabilityError, match="query holds nan"):
+        attention(q * np.nan, k[:7], v[:7])
+
+
+@pytest.mark.parametrize("name", ["hyperbolic", "mixed_curvature", "dual_space", "manifold"])
+def test_any_shape_and_scale_gives_finite_numbers_or_a_typed_error(name: str) -> None:
+    random, refused = np.random.default_rng(len(name)), 0
+    for turn in range(150):
+        n_query, n_key = random.integers(1, 12, 2)
+        scales = 10.0 ** random.uniform(-30, 15, 3)
+        q, k, v = (
+            (random.standard_normal((n, 12)) * size).astype(np.float32)
+            for n, size in zip((n_query, n_key, n_key), scales, strict=True)
+        )
+        settings: dict[str, Any] = {"num_heads": 3} if name == "dual_space" else {}
+        if name == "hyperbolic":
+            settings = {"model": MODELS[turn % 2], "aggregation": AGGREGATIONS[turn % 3]}
+        elif name == "manifold":
+            settings = {"space": ("hyperbolic", "spherical", "euclidean:4, hyperbolic:8")[turn % 3]}
+            settings["aggregation"] = ("sum", "mean")[turn % 2]
+        mask = random.random((n_query, n_key)) < 0.7 if turn % 2 else None
+        attention = ra.create(name, dim=12, **settings)
+        try:
+            output = attention(q, k, v, mask=mask, training=True)
+            gradients = attention.backward(np.ones(output.shape))
+        except ra.NumericalInstabilityError:
+            refused += 1
+            continue
+        assert np.isfinite(output).all()
+        assert all(np.isfinite(gradient).all() for gradient in gradients.values()), (turn, settings, scales)
+    assert refused <= (0 if name == "hyperbolic" else 50)  # what is not bounded by a ball may overflow float32

@@ -75,8 +75,9 @@ class ComponentMeans:
                     normal = _shares(shares)
                     of_own[:, at] = normal.T @ of_points
                     of_normal = of_points @ mine.T
-                    total = np.maximum(shares.sum(axis=1, keepdims=True), 1e-300)
-                    of_one = (of_normal - (of_normal * normal).sum(axis=1, keepdims=True)) / total
+                    total = shares.sum(axis=1, keepdims=True)
+                    of_one = of_normal - (of_normal * normal).sum(axis=1, keepdims=True)
+                    of_one = of_one / np.where(total > 0, total, 1.0)
                 of_seen += of_one
             of_weights = np.zeros_like(weights)
             of_weights[:, seen] = of_seen

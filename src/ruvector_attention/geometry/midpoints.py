@@ -10,6 +10,7 @@ Arrays are float64 inside, float32 where the engine reads them; c > 0, the curva
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,11 +33,16 @@ OUTPUT_EPS = 0.5 * EPS  # an output lies between values that were brought inside
 
 def half_factors(x: Float32Array, c: float) -> Float32Array:
     """1 / (1 - c |x|^2), half the conformal factor, (..., 1), in float64 inside; 1e12 on the boundary and outside."""
-    rows, dim = x.size // x.shape[-1], x.shape[-1]
+    dim = x.shape[-1]
     out = np.empty((*x.shape[:-1], 1), FLOAT32)
-    segments, spaces = np.array([[0, dim, POINCARE, 1]], np.int64), np.array([[1.0, c]])
-    kernels.active.space_aux(x, segments, spaces, out, rows, dim, 1)
+    kernels.active.space_aux(x, *_one_ball(dim, c), out, x.size // dim, dim, 1)
     return out
+
+
+@lru_cache(maxsize=64)
+def _one_ball(dim: int, c: float) -> tuple[Array, Array]:
+    """The space as kernels read it: segments and spaces."""
+    return np.array([[0, dim, POINCARE, 1]], np.int64), np.array([[1.0, c]])
 
 
 class Inside(NamedTuple):
@@ -133,9 +139,10 @@ def gyromidpoint_backward(sums: Array, grad: Array, c: float, least: float) -> t
 
 def is_cancelling(sums: Array, c: float) -> Any:
     """Rows (...) whose midpoint lies so far out that float32 sums do not tell it from the boundary."""
-    spatial, time = sums[..., :-1].astype(np.float64), sums[..., -1].astype(np.float64)
-    left = time**2 - c * dot(spatial, spatial)[..., 0]
-    return (left < 2.5e-3 * time**2) & (time > 1e-3)
+    spatial, time = sums[..., :-1], sums[..., -1]
+    square = time * time
+    left = square - c * np.einsum("...i,...i->...", spatial, spatial)
+    return (left < 2.5e-3 * square) & (time > 1e-3)
 
 
 # --- tangent space of the origin
