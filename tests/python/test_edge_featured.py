@@ -111,6 +111,7 @@ def test_the_kernels_gradients_are_the_references(backend: str, terms: int, widt
     inputs = (source, target, edge, attention, values, fans.indptr, fans.sources, fans.rows, keep)
     sizes = (batch, heads, n_node, n_node, n_edges, n_edges, terms, width, 0)
     upstream, results = rows(batch, n_node, width, heads), []
+    before = kernels.backend()
     kernels.use_backend(backend)
     try:
         for table in (kernels.active.__dict__, reference.BODIES):
@@ -122,7 +123,7 @@ def test_the_kernels_gradients_are_the_references(backend: str, terms: int, widt
             assert call(*inputs, out, weights, upstream, *grads, *sizes, 0, batch, 0.2) == 0
             results.append([out, weights, *grads])
     finally:
-        kernels.use_backend(kernels.backends()[0])
+        kernels.use_backend(before)
     for actual, expected in zip(*results, strict=True):
         oracle.assert_close(actual, expected, 2e-5)
 

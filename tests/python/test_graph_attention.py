@@ -55,11 +55,12 @@ def test_outputs_and_weights_are_the_formulas(name: str, loops: bool, edge_dim: 
     p = {key: value.astype(np.float64) for key, value in attention.parameters().items()}
     for sizes in ((1, 3), (8, 20), (30, 400)):
         nodes, edges, attr = drawn(*sizes, edge_dim)
+        before = kernels.backend()
         kernels.use_backend(backend)
         try:
             output, weights = attention(nodes, edges, attr), attention.attention_weights(nodes, edges, attr)
         finally:
-            kernels.use_backend(kernels.backends()[0])
+            kernels.use_backend(before)
         used = graph_oracle.with_loops(edges, attr, sizes[0]) if loops else (edges, attr)
         wanted, of_edges = expected(name, p, nodes.astype(np.float64), *used)
         oracle.assert_close(output, wanted, 5e-6)

@@ -41,12 +41,13 @@ def test_outputs_and_weights_are_the_papers(dim: int, interleaved: bool, backend
     q, k, v = normal(2, 5, dim), normal(2, 9, dim, seed=1), normal(2, 9, 4, seed=2)
     at_query, at_key = np.array([0, 1.5, -3, 40, 1000]), np.arange(9) * 0.7
     options: dict[str, Any] = {"query_positions": at_query, "key_positions": at_key, "causal": True}
+    before = kernels.backend()
     kernels.use_backend(backend)
     try:
         output, weights = attention(q, k, v, **options), attention.attention_weights(q, k, **options)
         alone = attention.apply_rotary(k, at_key)
     finally:
-        kernels.use_backend(kernels.backends()[0])
+        kernels.use_backend(before)
     turned_q, turned_k = turned(q, at_query / 2, 100.0, interleaved), turned(k, at_key / 2, 100.0, interleaved)
     expected, of_keys = oracle.attention(turned_q, turned_k, v, causal=True)
     oracle.assert_close(output, expected)

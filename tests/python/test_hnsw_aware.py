@@ -44,12 +44,13 @@ def expected(at: dict[str, Array], scale: float, temperature: float) -> tuple[Ar
 def test_outputs_and_weights_are_the_formula(distance: bool, scale: float | None, backend: str) -> None:
     attention = made(distance=distance, temperature=1.3, scale=scale)
     at = {"query": normal(2, 4, 6), "keys": normal(2, 7, 6, seed=1), "values": normal(2, 7, 3, seed=2)}
+    before = kernels.backend()
     kernels.use_backend(backend)
     try:
         output = attention(**at, layers=LAYERS)
         weights = attention.attention_weights(at["query"], at["keys"], layers=LAYERS)
     finally:
-        kernels.use_backend(kernels.backends()[0])
+        kernels.use_backend(before)
     out, of_keys = expected({**at, **attention.parameters()}, scale or 6**-0.5, 1.3)
     oracle.assert_close(output, out)
     oracle.assert_close(weights, of_keys)

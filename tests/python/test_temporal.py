@@ -56,12 +56,13 @@ def test_outputs_and_weights_are_the_formulas(
     at = {"query": normal(2, n_query, 6), "keys": normal(2, n_key, 6, seed=1), "values": normal(2, n_key, 3, seed=2)}
     of_query, of_keys = times(n_query), times(n_key, seed=1)
     options: dict[str, Any] = {"query_times": of_query, "key_times": of_keys}
+    before = kernels.backend()
     kernels.use_backend(backend)
     try:
         output = attention(**at, **options)
         weights = attention.attention_weights(at["query"], at["keys"], **options)
     finally:
-        kernels.use_backend(kernels.backends()[0])
+        kernels.use_backend(before)
     out, of_edges = expected({**at, **attention.parameters()}, of_query, of_keys, causal)
     tolerance = 3e-6 if encoding == "decay" else 3e-5  # waves of large times make large scores
     oracle.assert_close(output, out, tolerance)
