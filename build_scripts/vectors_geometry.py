@@ -175,7 +175,7 @@ def manifold(maker: Any, name: str, space: str, *, power: int = 2, aggregation: 
             for _ in range(3000):
                 step = (weights[..., None] * own.logmap(mean[:, None], points)).sum(-2)
                 mean = own.expmap(mean, 0.1 * step)
-            assert float(step.norm()) < 1e-9
+            assert float(step.norm()) < 1e-9  # geoopt is only right where the mean lies 0.02 from every point
             means.append(mean * radius)
         output = torch.cat(means, -1)
     config = {"dim": sum(sizes), "space": space, "power": power, "aggregation": aggregation, "temperature": tau}
@@ -185,6 +185,7 @@ def manifold(maker: Any, name: str, space: str, *, power: int = 2, aggregation: 
 
 
 def add_all(maker: Any) -> None:
+    shared, maker.random = maker.random, maker.np.random.default_rng(20181002)  # so that other cases move neither these
     seen = maker.random.random((5, 8)) < 0.6
     seen[:, 2] = True
     hyperbolic(maker, "plain")
@@ -204,6 +205,7 @@ def add_all(maker: Any) -> None:
     dual_space(maker, "one-head", 1, (5, 4), 0.6)
     manifold(maker, "hyperbolic", "hyperbolic:5:-0.8")
     manifold(maker, "hyperbolic-mean", "hyperbolic:5:-0.8", power=1, aggregation="mean")
-    manifold(maker, "spherical-mean", "spherical:4:1.7", aggregation="mean", tau=0.3)
+    manifold(maker, "spherical-mean", "spherical:4:1.7", aggregation="mean", tau=2.0)
     manifold(maker, "product", "euclidean:2, hyperbolic:3:-1.0, spherical:3:0.5", tau=2.0)
-    manifold(maker, "product-mean", "euclidean:2, hyperbolic:3:-1.0, spherical:3:0.5", aggregation="mean", tau=0.5)
+    manifold(maker, "product-mean", "euclidean:2, hyperbolic:3:-1.0, spherical:3:0.5", aggregation="mean", tau=4.0)
+    maker.random = shared  # nor these those
