@@ -14,6 +14,7 @@
 #define RV_SELECT_ROWS 16  /* queries whose scores are held at once to select the highest */
 #define RV_GEMM_K 256      /* depth of a packed panel */
 #define RV_MAX_PANEL 64    /* bound on its width */
+#define RV_MAX_LANES 16    /* floats of the widest vector */
 
 /* queries transposed, scores and another tile, outputs transposed, and per query a maximum, a sum and a correction */
 #define RV_ATTENTION_SCRATCH(dim, dim_value) (RV_MAX_QUERIES * ((dim) + (dim_value) + 2.0 * RV_KEY_TILE + 8.0) + 64.0)

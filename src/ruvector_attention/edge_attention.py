@@ -109,12 +109,12 @@ class EdgeCall:
         tasks = self.batch * -(-self.n_target // QUERY_BLOCK)
         return threads.run(call, tasks, self._work, None), out, weights
 
-    def backward(self, out: Array, weights: Array, grad_out: Array) -> EdgeGradients:
-        """From the gradient of the output; ``out`` and ``weights`` are what ``forward`` gave."""
+    def backward(self, weights: Array, grad_out: Array) -> EdgeGradients:
+        """From the gradient of the output; ``weights`` are what ``forward`` gave."""
         source, target, values = (np.zeros(x.shape, FLOAT32) for x in (self.source, self.target, self.values))
         attention = np.zeros((self.batch, *self.attention.shape), FLOAT32)
         edge = None if self.edge is None else np.zeros(self.edge.shape, FLOAT32)
-        buffers = (*self._buffers, out, weights, contiguous(grad_out), source, target, edge, attention, values)
+        buffers = (*self._buffers, weights, contiguous(grad_out), source, target, edge, attention, values)
 
         def call(start: int, stop: int) -> int:
             return int(kernels.active.edge_attention_backward(*buffers, *self._sizes, start, stop, self.slope))

@@ -269,8 +269,8 @@ def edge_attention() -> None:
         keep = kept if index % 4 == 0 else None
         attention = normal(random, terms, heads) * np.float32(terms**-0.5)
         call = EdgeCall(source, target, values, attention, fans, slope=0.2, edge=edge, keep=keep)
-        _, out, weights = call.forward()
-        call.backward(out, weights, grad)
+        _, _, weights = call.forward()
+        call.backward(weights, grad)
 
 
 @case()

@@ -120,7 +120,7 @@ def test_the_kernels_gradients_are_the_references(backend: str, terms: int, widt
             shapes = (source.shape, target.shape, edge.shape, (batch, terms, heads), values.shape)
             grads = [np.ones(shape, np.float32) for shape in shapes]  # they are added to
             call = table["edge_attention_backward"]
-            assert call(*inputs, out, weights, upstream, *grads, *sizes, 0, batch, 0.2) == 0
+            assert call(*inputs, weights, upstream, *grads, *sizes, 0, batch, 0.2) == 0
             results.append([out, weights, *grads])
     finally:
         kernels.use_backend(before)
@@ -249,3 +249,13 @@ def test_edge_features_that_do_not_fit_are_refused() -> None:
         attention(nodes, edges, attr[:, :2])
     with pytest.raises(ra.UnsupportedError, match=r"edge_dim .*is None"):
         ra.EdgeFeaturedAttention(dim=4)(nodes, edges, attr)
+
+
+def test_the_only_edge_of_a_node_has_no_gradient_through_its_score() -> None:
+    nodes = drawn(2, 0, dim=64, edge_dim=None)[0]
+    attention = shaken(dim=64, num_heads=4, add_self_loops=False)
+    output = attention(nodes, [(0, 1)], training=True)
+    found = attention.backward(np.random.default_rng(0).standard_normal(output.shape))
+    assert not found["attention"].any()
+    assert not found["target_weight"].any()
+    assert found["source_weight"].any()

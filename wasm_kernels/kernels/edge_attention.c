@@ -219,16 +219,12 @@ static void terms_backward(const rv_fan *of, const float *source, const float *t
   add_lanes(grads->attention + t, v_mul(z, step), n);
 }
 
-/* One edge, the lanes from h on; delta is the sum of out * grad_out. */
-RV_INLINE void edge_backward(const rv_fan *of, const float *target, const float *grad_out, const float *line, int64_t e,
-                             int64_t first, vf delta, const rv_fan_grads *grads, int64_t h) {
+/* One edge, the lanes from h on, from the gradient of its score. */
+RV_INLINE void edge_backward(const rv_fan *of, const float *target, const float *grad_out, int64_t e, vf kept, vf of_score,
+                             const rv_fan_grads *grads, int64_t h) {
   const int64_t period = of->heads > VL ? of->heads : VL;
   const float *source = of->source + of->sources[e] * of->terms_row;
   const float *edge = of->edge ? of->edge + of->rows[e] * of->terms_row : NULL;
-  const vf weight = spread(line + (e - first) * of->heads, of->heads, h), kept = kept_weight(of, line, e, first, h);
-  const vf products =
-      row_products(grad_out, of->values + of->sources[e] * of->value_row, of->value_row, of->heads, h);
-  const vf of_score = v_sub(v_mul(kept, products), v_mul(weight, delta));
   int64_t c = h;
   for (; c + VL <= of->value_row; c += period) add_lanes(grads->values + c, v_mul(kept, v_load(grad_out + c)), VL);
   if (c < of->value_row) {
@@ -240,6 +236,27 @@ RV_INLINE void edge_backward(const rv_fan *of, const float *target, const float 
   if (t < of->terms_row) terms_backward(of, source, target, edge, of_score, grads, t, of->terms_row - t);
 }
 
+/* products (edges of the fan, VL) = weight * <grad_out, values>; the answer is their sum, in chains as in micro.h. Of a
+ * single edge the two are the same number, so that its score, which changes nothing, has the gradient 0. */
+static vf fan_products(const rv_fan *of, const float *grad_out, const float *line, int64_t first, int64_t last, int64_t h,
+                       float *products) {
+  vf sum = v_zero(), chain = v_zero();
+  for (int64_t e = first; e < last; e++) {
+    if (h == 0 && e + RV_EDGES_AHEAD < of->indptr[of->n_target])
+      ask_for(of->values + of->sources[e + RV_EDGES_AHEAD] * of->value_row, of->value_row);
+    const float *values = of->values + of->sources[e] * of->value_row;
+    const vf product = v_mul(kept_weight(of, line, e, first, h),
+                             row_products(grad_out, values, of->value_row, of->heads, h));
+    v_store(products + (e - first) * VL, product);
+    chain = v_add(chain, product);
+    if ((e - first) % RV_CHAIN == RV_CHAIN - 1) {
+      sum = v_add(sum, chain);
+      chain = v_zero();
+    }
+  }
+  return v_add(sum, chain);
+}
+
 static int32_t rv_edge_attention_backward(const rv_edge_attention_backward_args *args) {
   if (args->stop > args->batch || !RV_FAN_FITS(args)) return RV_BAD_ARGUMENT;
   for (int64_t b = args->start; b < args->stop; b++) {
@@ -249,12 +266,11 @@ static int32_t rv_edge_attention_backward(const rv_edge_attention_backward_args 
       const float *target = of.target + i * of.terms_row, *grad_out = args->grad_out + at;
       const float *line = args->weights + (b * args->n_edges + first) * of.heads;
       for (int64_t h = 0; h < of.heads; h += VL) {
-        const vf delta = row_products(args->out + at, grad_out, of.value_row, of.heads, h);
+        const vf sum = fan_products(&of, grad_out, line, first, of.indptr[i + 1], h, args->scratch);
         for (int64_t e = first; e < of.indptr[i + 1]; e++) {
           if (h == 0 && e + RV_EDGES_AHEAD < of.indptr[of.n_target]) {
             const int64_t next = of.sources[e + RV_EDGES_AHEAD], row = of.rows[e + RV_EDGES_AHEAD] * of.terms_row;
             ask_for(of.source + next * of.terms_row, of.terms_row);
-            ask_for(of.values + next * of.value_row, of.value_row);
             ask_for(args->grad_source + (of.source - args->source) + next * of.terms_row, of.terms_row);
             ask_for(args->grad_values + (of.values - args->values) + next * of.value_row, of.value_row);
             if (of.edge) ask_for(of.edge + row, of.terms_row);
@@ -269,7 +285,9 @@ static int32_t rv_edge_attention_backward(const rv_edge_attention_backward_args 
               .attention = args->grad_attention + b * of.terms_row,
               .values = args->grad_values + (of.values - args->values) + of.sources[e] * of.value_row,
           };
-          edge_backward(&of, target, grad_out, line, e, first, delta, &grads, h);
+          const vf weight = spread(line + (e - first) * of.heads, of.heads, h);
+          const vf of_score = v_sub(v_load(args->scratch + (e - first) * VL), v_mul(weight, sum));
+          edge_backward(&of, target, grad_out, e, kept_weight(&of, line, e, first, h), of_score, &grads, h);
         }
       }
     }

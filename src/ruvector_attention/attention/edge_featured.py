@@ -238,7 +238,7 @@ class EdgeFeaturedAttention(OverEdgesAttention):
 
         def backward(grad: Float32Array) -> tuple[Float32Array, Float32Array | None, dict[str, Float32Array]]:
             gradients: dict[str, Float32Array] = {}
-            found = call.backward(out, weights, self._combined_backward(grad, gradients))
+            found = call.backward(weights, self._combined_backward(grad, gradients))
             of_edges = None
             if config.variant == "gat":
                 of_nodes = self._mapped_backward("source", nodes, found.values, gradients)

@@ -88,7 +88,7 @@ def edge_attention(
 @body
 def edge_attention_backward(
     source: Array, target: Array, edge: Array | None, attention: Array, values: Array,
-    indptr: Array, sources: Array, edge_rows: Array, keep: Array | None, out: Array, weights: Array, grad_out: Array,
+    indptr: Array, sources: Array, edge_rows: Array, keep: Array | None, weights: Array, grad_out: Array,
     grad_source: Array, grad_target: Array, grad_edge: Array | None, grad_attention: Array, grad_values: Array,
     *numbers: Any,
 ) -> int:  # fmt: skip
