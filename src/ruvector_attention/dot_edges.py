@@ -81,7 +81,7 @@ class DotCall:
         filled = np.flatnonzero(np.diff(fans.indptr))
         if not filled.size:
             return np.zeros((*self.query.shape[:-2], self.heads, 0), np.float32)
-        starts, counts = fans.indptr[filled], np.diff(fans.indptr)[filled]
+        starts, counts = fans.indptr[filled].astype(np.intp), np.diff(fans.indptr)[filled].astype(np.intp)
         top = np.repeat(np.maximum.reduceat(scores, starts, axis=-2), counts, axis=-2)
         exponentials = np.exp(scores - top)
         total = np.repeat(np.add.reduceat(exponentials, starts, axis=-2), counts, axis=-2)

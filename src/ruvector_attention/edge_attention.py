@@ -70,7 +70,7 @@ class EdgeCall:
         self, source: Array, target: Array, values: Array, attention: Array, fans: Fans, *,
         slope: float, edge: Array | None = None, keep: Array | None = None,
     ) -> None:  # fmt: skip
-        self.fans, self.slope = fans, slope
+        self.fans, self.slope = fans.wide(), slope
         self.source, self.target, self.values = contiguous(source), contiguous(target), contiguous(values)
         self.attention = contiguous(attention)
         self.lead = self.source.shape[:-2]

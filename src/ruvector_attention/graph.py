@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from .arrays import Float32Array, as_array
 from .errors import DimensionMismatchError, OutOfBoundsError, UnsupportedError
+from .layout import repeated, tally
 
 Int64Array = npt.NDArray[np.int64]
 EdgesLike = Any  # edge_index (2, n_edges), pairs (n_edges, 2), a scipy.sparse matrix, a networkx graph, a Graph
@@ -34,6 +35,11 @@ class Fans(NamedTuple):
     loops: Int64Array
     n_edges: int  # that the caller gave
 
+    def wide(self) -> Fans:
+        """The same in 64 bits, as kernels read it; NumPy's own integers may have 32."""
+        indptr, sources, rows, loops = (np.ascontiguousarray(part, np.int64) for part in self[:4])
+        return Fans(indptr, sources, rows, loops, self.n_edges)
+
     @property
     def n_rows(self) -> int:
         """Of edge features: the caller's edges and the loops."""
@@ -41,7 +47,8 @@ class Fans(NamedTuple):
 
     @property
     def targets(self) -> Int64Array:
-        return np.repeat(np.arange(self.indptr.size - 1), np.diff(self.indptr))
+        owners: Int64Array = repeated(np.arange(self.indptr.size - 1), np.diff(self.indptr))
+        return owners
 
     def by_edge(self, weights: Float32Array, removed: Int64Array) -> Float32Array:
         """Weights (..., heads, edges here) as the caller knows his edges: (..., n_edges, heads).
@@ -188,13 +195,13 @@ class Graph:
             if not kept.all():
                 sources, targets, rows = sources[kept], targets[kept], rows[kept]
         elif key == "isolated":
-            loops = np.flatnonzero(np.bincount(targets, minlength=self.n_node) == 0)
+            loops = np.flatnonzero(tally(targets, minlength=self.n_node) == 0)
         if loops.size:
             sources, targets = np.concatenate([sources, loops]), np.concatenate([targets, loops])
             rows = np.concatenate([rows, self.n_edges + np.arange(loops.size)])
         order = _order_of(targets, self.n_node)
         indptr = np.zeros(self.n_node + 1, np.int64)
-        np.cumsum(np.bincount(targets, minlength=self.n_node), out=indptr[1:])
+        np.cumsum(tally(targets, minlength=self.n_node), out=indptr[1:])
         return Fans(indptr, sources[order], rows[order], loops, self.n_edges)
 
     # --- neighbourhoods
@@ -208,15 +215,15 @@ class Graph:
         rings, frontier = [], np.array([node])
         for _ in range(hops):
             counts = fans.indptr[frontier + 1] - fans.indptr[frontier]
-            owner = np.repeat(np.arange(frontier.size), counts)
-            within = np.arange(owner.size) - np.repeat(np.cumsum(counts) - counts, counts)
+            owner = repeated(np.arange(frontier.size), counts)
+            within = np.arange(owner.size) - repeated(np.cumsum(counts) - counts, counts)
             frontier = np.unique(fans.sources[fans.indptr[frontier][owner] + within])
             frontier = frontier[~seen[frontier]]
             if not frontier.size:
                 break
             seen[frontier] = True
             rings.append(frontier)
-        distance = np.repeat(np.arange(1, len(rings) + 1), [ring.size for ring in rings])
+        distance = repeated(np.arange(1, len(rings) + 1), [ring.size for ring in rings])
         return np.concatenate([np.zeros(0, np.int64), *rings]), distance.astype(np.int64)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,3 +66,14 @@ def walk(axes: Axes, inner: int) -> Iterator[tuple[tuple[int, ...], Axes]]:
 
 def size_of(shape: tuple[int, ...]) -> int:
     return math.prod(shape)
+
+
+def repeated(values: Any, counts: Any) -> Any:
+    """np.repeat for counts of 64 bits, which NumPy refuses where its own integers have 32 (Pyodide)."""
+    return np.repeat(values, np.asarray(counts).astype(np.intp))
+
+
+def tally(indices: Any, weights: Any = None, minlength: int = 0) -> Any:
+    """np.bincount for indices of 64 bits; counts are int64 everywhere."""
+    counts = np.bincount(np.asarray(indices).astype(np.intp), weights, minlength)
+    return counts.astype(np.int64) if weights is None else counts

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from .arrays import ArrayLike, Float32Array, as_float32, require_finite
 from .errors import DimensionMismatchError, InvalidConfigError
+from .layout import repeated, tally
 
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -244,9 +245,9 @@ def _graph(points: Float64Array, neighbors: int) -> tuple[IntArray, IntArray, Fl
         distances = squares[own, None] + squares - 2 * points[own] @ points.T
         distances[np.arange(own.size), own] = np.inf
         nearest = np.argpartition(distances, neighbors - 1, axis=1)[:, :neighbors]
-        pairs.append(np.stack([np.repeat(own, neighbors), nearest.reshape(-1)]))
+        pairs.append(np.stack([repeated(own, neighbors), nearest.reshape(-1)]))
     one, other = np.concatenate(pairs, axis=1)
     both = np.unique(np.concatenate([one * count + other, other * count + one]))
     source, target = both // count, both % count
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=count))])
+    indptr = np.concatenate([[0], np.cumsum(tally(source, minlength=count))])
     return indptr, target, np.linalg.norm(points[source] - points[target], axis=1)

@@ -175,7 +175,11 @@ class Problem:
     def _score_buffers(self, part: _Part) -> tuple[Array | None, ...]:
         """RV_SCORE_BUFFERS."""
         tiles = self.scoring.tiles
-        indptr, runs, bits = (None,) * 3 if tiles is None else (tiles.indptr, tiles.runs, tiles.bits.view(np.int64))
+        indptr, runs, bits = (
+            (None,) * 3
+            if tiles is None
+            else (contiguous(tiles.indptr, np.int64), contiguous(tiles.runs, np.int64), tiles.bits.view(np.int64))
+        )
         return (indptr, runs, bits, self.segments, self.spaces, *part.buffers[5:9])
 
     def _score_numbers(self, part: _Part) -> tuple[float, ...]:

@@ -158,9 +158,10 @@ class RowWeights:
                 seen[mine] = dense[rows[mine] - owner * tiles.rows]
             return seen
         band, columns = self.band, np.arange(self.n_key)
+        behind, ahead = (min(reach, self.n_query + self.n_key) for reach in band[:2])
         position = rows[:, None] + self.n_key - self.n_query
         is_global = (columns < band.global_tokens) | ((position >= 0) & (position < band.global_tokens))
-        seen = (columns >= position - band.behind) & (columns <= position + band.ahead)
+        seen = (columns >= position - behind) & (columns <= position + ahead)
         return np.asarray(seen | (is_global & ((band.ahead > 0) | (columns <= position))))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import UnsupportedError
+from .layout import repeated, tally
 from .problem import Gradients, Problem
 from .products import FLOAT32, normalize_rows, normalize_rows_backward
 from .scoring import EVERYWHERE, Edges, Scoring
@@ -84,7 +85,7 @@ def _owners(item: _Item, edges: Edges) -> tuple[Array, Array, Array]:
     """Head, query and key of every edge; lists that heads share are those of head 0."""
     indptr = edges.indptr.reshape(-1, item.query.shape[0] + 1)
     counts = np.diff(indptr, axis=1).reshape(-1)
-    row = np.repeat(np.arange(counts.size), counts)
+    row = repeated(np.arange(counts.size), counts)
     return row // item.query.shape[0], row % item.query.shape[0], edges.indices
 
 
@@ -125,7 +126,7 @@ def _apart(item: _Item, edges: Edges) -> Edges:
         allowed &= wide[:, query, key]
     if lengths is not None:
         allowed &= key < lengths
-    counts = np.stack([np.bincount(query[row], minlength=n_query) for row in allowed])
+    counts = np.stack([tally(query[row], minlength=n_query) for row in allowed])
     ends = np.concatenate([[0], np.cumsum(counts)])
     indptr = ends[np.arange(heads)[:, None] * n_query + np.arange(n_query + 1)].astype(np.int64)
     indices = np.concatenate([key[row] for row in allowed])

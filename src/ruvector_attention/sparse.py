@@ -98,7 +98,8 @@ class _Problem:
         self, query: Array, keys: Array, values: Array, edges: Edges, bias: Array | None, heads: int, kv_heads: int
     ) -> None:
         self.query, self.keys, self.values = contiguous(query), contiguous(keys), contiguous(values)
-        self.edges, self.heads, self.kv_heads = edges, heads, kv_heads
+        self.edges = Edges(*(contiguous(part, np.int64) for part in edges))
+        self.heads, self.kv_heads = heads, kv_heads
         self.bias = None if bias is None else contiguous(bias)
         self.lead = np.broadcast_shapes(query.shape[:-2], keys.shape[:-2], values.shape[:-2])
         self.dim, self.dim_value = query.shape[-1] // heads, values.shape[-1] // kv_heads

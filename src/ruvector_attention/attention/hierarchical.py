@@ -14,6 +14,7 @@ from ..base import Attention
 from ..config import AttentionConfig, Setting
 from ..engine import contiguous, project, project_backward, raise_non_finite
 from ..errors import DimensionMismatchError, EmptyInputError, OutOfBoundsError, UnsupportedError
+from ..layout import repeated, tally
 from ..options import CheckFinite, Training
 from ..registry import register
 from ..scoring import Edges
@@ -102,7 +103,7 @@ class HierarchicalAttention(Attention):
         context, scale = self._parameters[f"{name}_context"], 1 / self.config.temperature
         order = np.argsort(groups, kind="stable")
         indptr = np.zeros(n_group + 1, np.int64)
-        np.cumsum(np.bincount(groups, minlength=n_group), out=indptr[1:])
+        np.cumsum(tally(groups, minlength=n_group), out=indptr[1:])
         edges = Edges(indptr, order)
         hidden = np.tanh(project(rows, weight, bias))
         query = np.tile(context, (n_group, 1))
@@ -210,7 +211,7 @@ class HierarchicalAttention(Attention):
                     f"level {index} is {part.shape}; expected (n_item, dim) with dim = {self.config.dim}"
                 )
         sizes = [len(part) for part in parts]
-        levels = np.repeat(np.arange(len(parts)), sizes)
+        levels = repeated(np.arange(len(parts)), sizes)
         items = np.concatenate(parts)
         weights = self.attention_weights(items, levels, level_weights=level_weights)
         about = {

@@ -14,6 +14,7 @@ from ..arrays import ArrayLike, Float32Array, as_array
 from ..config import Setting
 from ..errors import DimensionMismatchError, OutOfBoundsError, UnsupportedError
 from ..gradients import summed_to
+from ..layout import tally
 from ..memory import KeysLike
 from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Training
 from ..registry import register
@@ -99,7 +100,7 @@ class HNSWAwareAttention(ScoredAttention):
             gradients = {"layer_bias": np.zeros(config.num_layers, np.float32)}
             if of_layers is not None and grads.bias is not None:
                 of_keys = summed_to(grads.bias, (*of_layers.shape[:-1], 1, of_layers.shape[-1])).reshape(-1)
-                counted = np.bincount(of_layers.reshape(-1), of_keys, config.num_layers)
+                counted = tally(of_layers.reshape(-1), of_keys, config.num_layers)
                 gradients["layer_bias"] = counted.astype(np.float32)
             if grads.spaces is not None:
                 gradients["distance_weight"] = (grads.spaces[1:, 0] / unit).astype(np.float32)

@@ -15,6 +15,7 @@ from ..arrays import FLOAT32, ArrayLike, Float32Array, require_finite
 from ..base import Attention
 from ..config import Setting
 from ..errors import InvalidConfigError
+from ..layout import tally
 from ..memory import KeysLike
 from ..options import Causal, CheckFinite, KeyLengths, Mask, Training
 from ..registry import register
@@ -185,7 +186,7 @@ class MoEAttention(MixtureAttention):
     def _route(self, query: Float32Array, training: bool) -> tuple[Routing, Any]:
         routing, routed = self._routed(query)
         chosen = routing.experts[routing.experts >= 0]
-        self._usage += np.bincount(chosen, minlength=self._usage.size)
+        self._usage += tally(chosen, minlength=self._usage.size)
         return routing, (routed, self._with_losses)
 
     def _routed(self, query: Float32Array) -> tuple[Routing, _Routed]:
@@ -194,7 +195,7 @@ class MoEAttention(MixtureAttention):
         logits = projected.astype(np.float64) / self.config.temperature
         top_k = self.config.top_k
         order = np.argsort(-logits, axis=1, kind="stable")
-        share = np.bincount(order[:, :top_k].reshape(-1), minlength=logits.shape[1]) / (len(rows) * top_k)
+        share = tally(order[:, :top_k].reshape(-1), minlength=logits.shape[1]) / (len(rows) * top_k)
         experts = self._assigned(order)
         taken = np.take_along_axis(logits, np.maximum(experts, 0), axis=1)
         weights = _softmax(np.where(experts >= 0, taken, -np.inf))
@@ -217,7 +218,7 @@ class MoEAttention(MixtureAttention):
             at, wanted = asking[admitted], wanted[admitted]
             experts[at, filled[at]] = wanted
             filled[at] += 1
-            room -= np.bincount(wanted, minlength=count)
+            room -= tally(wanted, minlength=count)
         return experts
 
     def _route_backward(

@@ -261,9 +261,8 @@ def with_loops(edge_attr: Float32Array, fans: Fans) -> Float32Array:
     loops = np.zeros((*edge_attr.shape[:-2], fans.loops.size, edge_attr.shape[-1]), np.float32)
     rows = np.concatenate([edge_attr, loops], axis=-2)
     if fans.loops.size == fans.indptr.size - 1:  # else only nodes without edges have loops
-        sums = np.add.reduceat(
-            np.take(rows, fans.rows, axis=-2), fans.indptr[:-1], axis=-2
-        )  # the loops add their zeros
+        starts = fans.indptr[:-1].astype(np.intp)
+        sums = np.add.reduceat(np.take(rows, fans.rows, axis=-2), starts, axis=-2)  # the loops add their zeros
         rows[..., fans.n_edges :, :] = sums / _others(fans)
     return rows
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..layout import repeated
 from ._table import NON_FINITE, OK, QUERY_BLOCK, Array, body
 
 NAMES = [
@@ -24,7 +25,7 @@ class _Fans:
         assert values is not None and indptr is not None and sources is not None and rows is not None
         self.n, last = n, int(indptr[n.n_target])
         self.sources, self.rows = sources[:last], rows[:last]
-        self.targets = np.repeat(np.arange(n.n_target), np.diff(indptr[: n.n_target + 1]))
+        self.targets = repeated(np.arange(n.n_target), np.diff(indptr[: n.n_target + 1]))
 
         def item(array: Array, count: int, width: int, offset: int | None = None) -> Array:
             size = count * n.heads * width

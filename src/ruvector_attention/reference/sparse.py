@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..layout import repeated
 from ._table import NON_FINITE, OK, Array, body, strided, tasks_of
 
 NAMES = [
@@ -33,7 +34,7 @@ def _edges(n: SimpleNamespace, indptr: Array, indices: Array, b: int, h: int) ->
     at = b * n.indptr_batch + h * n.indptr_head
     rows = indptr.reshape(-1)[at : at + n.n_query + 1]
     edge = np.arange(int(rows[0]), int(rows[-1]))
-    return _Edges(edge, np.repeat(np.arange(n.n_query), np.diff(rows)), indices[edge])
+    return _Edges(edge, repeated(np.arange(n.n_query), np.diff(rows)), indices[edge])
 
 
 class _Rows(NamedTuple):
