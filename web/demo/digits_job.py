@@ -20,6 +20,7 @@ STORED = 1500
 NEAREST = 10
 DIGITS = 10
 DIM = 64
+TRIED, LEAST_RIGHT = 60, 0.95  # digits that a mechanism is tried on, and the share that it must read
 #: Cosine attention. A mechanism gets those of them that are among its settings.
 SETTINGS: dict[str, Any] = {
     "dim": DIM,
@@ -58,17 +59,19 @@ class DigitReader:
         return config
 
     def candidates(self) -> list[str]:
-        """The mechanisms that can do it: query, keys and values in, probabilities out."""
+        """The mechanisms that can do it as they are: query, keys and values in, probabilities out, and right ones."""
         kept = self.attention.config.to_dict()
         mechanism = self.attention.name
         found = []
         for name in ra.mechanisms():
             try:
                 self.configure(name)
-                sums = self._probabilities(self.held_out.images[:3]).sum(axis=-1)
-            except (ra.AttentionError, TypeError):
-                continue  # other inputs, or settings that this job has no answer for
-            if np.allclose(sums, 1.0, atol=1e-3):
+                probabilities = self._probabilities(self.held_out.images[:TRIED])
+                self.classify(self.held_out.images[0])
+            except (ra.AttentionError, TypeError, AttributeError):
+                continue  # other inputs, no weights, or settings that this job has no answer for
+            right = (probabilities.argmax(axis=-1) == self.held_out.labels[:TRIED]).mean()
+            if np.allclose(probabilities.sum(axis=-1), 1.0, atol=1e-3) and right >= LEAST_RIGHT:
                 found.append(name)
         self.configure(mechanism, **kept)
         return found
