@@ -48,6 +48,8 @@ class _Fans:
     def weights(self) -> Array:
         n = self.n
         scores = (self.attention * self.z * self.step).sum(axis=-1)
+        held = np.isfinite(scores.astype(np.float32)) & np.isfinite(self.z.astype(np.float32)).all(axis=-1)
+        scores = np.where(held, scores, np.nan)  # what float32 cannot hold is no score on any backend
         top = np.full((n.n_target, n.heads), -np.inf)
         np.maximum.at(top, self.targets, scores)
         exponentials = np.exp(scores - top[self.targets])
