@@ -124,8 +124,6 @@ def test_edges_say_which_keys_a_query_sees() -> None:
 
 
 def test_a_tree_inside_the_ball_gets_hyperbolic_attention() -> None:
-    if "hyperbolic" not in ra.mechanisms():
-        pytest.skip("no hyperbolic mechanism is registered")
     nodes = tree(6, 64)
     nodes *= np.float32(0.9 / np.linalg.norm(nodes, axis=1).max())
     made = ra.AutoAttention(dim=64)
