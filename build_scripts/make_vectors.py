@@ -7,9 +7,10 @@ python3 build_scripts/make_vectors.py --check    # exit 1 if the files are not w
 torch comes into an environment of its own in `.cache/`; nothing that the vectors test is used to make them.
 
 A file is {"format", "cases"}; a case is {"name", "mechanism", "config", "parameters"?, "inputs", "options",
-"expected", "tolerance", "source"}. An array is {"shape", "dtype", "data"}, data flat; infinity is the string
-"-Infinity". `expected` holds "output", of `forward`, and may hold "attention_weights"; tolerance is relative to
-1 + max|expected|.
+"expected", "gradients", "gradient_tolerance", "tolerance", "source"}. An array is {"shape", "dtype", "data"}, data
+flat; infinity is the string "-Infinity". `expected` holds "output", of `forward`, and may hold "attention_weights"; tolerance is relative to
+1 + max|expected|. `gradients` holds "grad_output" and, by torch's autograd, the gradients of the inputs, parameters and
+options that have one, right to `gradient_tolerance`, in the same sense.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from toolchain_store import is_current, locked, mark_current, pyproject
 
 TARGET = toolchain.ROOT / "tests" / "vectors"
 TOLERANCE = 2e-6
+GRADIENT_TOLERANCE = 5e-6  # sums of products of what is itself rounded
 SOURCE_SDPA = "torch.nn.functional.scaled_dot_product_attention, float64"
 SOURCE_HEADS = "torch.nn.MultiheadAttention with the same parameters, float64"
 
@@ -60,17 +62,38 @@ class Maker:
 
         self.np, self.torch = numpy, torch
         self.random = numpy.random.default_rng(20170612)  # the day of arXiv:1706.03762
+        self.upstream = numpy.random.default_rng(20191203)  # its own draws, so that gradients move no inputs
         self.cases: dict[str, list[Case]] = {}
+        self._leaves: dict[int, tuple[Any, Any]] = {}
 
     def draw(self, *shape: int, size: float = 1.0) -> Any:
         """Three decimals, so that the file is short and float32 reads the same number everywhere."""
         return self.np.round(self.random.standard_normal(shape) * size, 3).astype(self.np.float32)
 
     def tensor(self, array: Any) -> Any:
-        return self.torch.from_numpy(self.np.asarray(array, self.np.float64))
+        """The array in float64, the same tensor every time, so that `add` finds what the output came from."""
+        if isinstance(array, self.torch.Tensor):
+            return array
+        if id(array) not in self._leaves:
+            wide = self.torch.from_numpy(self.np.asarray(array, self.np.float64).copy())
+            self._leaves[id(array)] = (array, wide.requires_grad_())  # the array too: an id is one while it lives
+        return self._leaves[id(array)][1]
+
+    def gradients(self, output: Any, given: Case) -> Case:
+        """Of the sum of output times a drawn gradient: of each array in `given` that the output came from."""
+        leaves = {name: self._leaves[id(array)][1] for name, array in given.items() if id(array) in self._leaves}
+        grad = self.np.round(self.upstream.standard_normal(tuple(output.shape)), 3).astype(self.np.float32)
+        wide = self.torch.from_numpy(grad.astype(self.np.float64))
+        found = self.torch.autograd.grad(output, list(leaves.values()), wide, retain_graph=True, allow_unused=True)
+        gradients = {name: value for name, value in zip(leaves, found, strict=True) if value is not None}
+        assert all(value.isfinite().all() for value in gradients.values()), "torch has no gradient here"
+        return {
+            "grad_output": self.written(grad, 7),
+            **{name: self.written(value, 8) for name, value in gradients.items()},
+        }
 
     def written(self, array: Any, digits: int = 10) -> Case:
-        array = self.np.asarray(array)
+        array = array.detach().numpy() if isinstance(array, self.torch.Tensor) else self.np.asarray(array)
         dtype = {"b": "bool", "i": "int64"}.get(array.dtype.kind, "float32")
         flat = array.reshape(-1).tolist()
         data = [int(x) for x in flat] if dtype != "float32" else [_number(x, digits) for x in flat]
@@ -87,7 +110,14 @@ class Maker:
         options: Case | None = None,
         parameters: Case | None = None,
         tolerance: float = TOLERANCE,
+        trained: Any = None,
+        scores: Any = None,
     ) -> None:
+        """`trained` is the output that is differentiated, where training computes another one than inference.
+
+        `scores` are told where they may be large: weights recomputed from the log-sum-exp are as exact as float32
+        has numbers of that size, and gradients are no more exact than those.
+        """
         case: Case = {"name": name, "mechanism": mechanism, "config": config}
         if parameters:
             case["parameters"] = {key: self.written(value, 7) for key, value in parameters.items()}
@@ -96,26 +126,33 @@ class Maker:
             key: value if isinstance(value, bool) else self.written(value, 7) for key, value in (options or {}).items()
         }
         case["expected"] = {key: self.written(value) for key, value in expected.items()}
+        trained = expected["output"] if trained is None else trained
+        added = {key: value for key, value in (options or {}).items() if key in ("bias", "mask")}
+        case["gradients"] = self.gradients(trained, {**inputs, **(parameters or {}), **added})
+        spacing = 0.0 if scores is None else float(scores.detach().abs().max()) * 2.0**-23
+        case["gradient_tolerance"] = _number(max(GRADIENT_TOLERANCE, spacing), 2)
         self.cases.setdefault(mechanism, []).append({**case, "tolerance": tolerance, "source": source})
+
+    def seen(self, mask: Any) -> Any:
+        """A bool mask as what is added to the scores."""
+        return self.torch.from_numpy(self.np.where(mask, 0.0, -self.np.inf))
 
     # --- scaled dot-product
 
     def attend(self, query: Any, keys: Any, values: Any, scale: float, addend: Any = None) -> Case:
         """Output and weights; addend (broadcastable to the scores) holds -inf where nothing may be seen."""
         q, k, v = (self.tensor(array) for array in (query, keys, values))
-        added = None if addend is None else self.tensor(addend).expand(self._scores(q, k).shape)
+        scores = q @ k.transpose(-1, -2) * scale
+        added = self.torch.zeros_like(scores) if addend is None else self.tensor(addend).expand(scores.shape)
+        # a row without keys is 0 by this project's definition; torch would say NaN
+        empty = self.torch.isneginf(added).all(-1, keepdim=True)
+        added = self.torch.where(empty, 0.0, added)
         output = self.torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=added, scale=scale)
-        scores = self._scores(q, k) * scale + (0 if added is None else added)
-        # a row without keys is 0 by this project's definition; softmax would say NaN
-        weights = self.torch.softmax(scores, -1).nan_to_num(0.0)
-        empty = self.torch.isneginf(scores).all(-1, keepdim=True)
+        weights = self.torch.softmax(scores + added, -1)
         return {
-            "output": self.torch.where(empty, 0.0, output).numpy(),
-            "attention_weights": weights.numpy(),
+            "output": self.torch.where(empty, 0.0, output),
+            "attention_weights": self.torch.where(empty, 0.0, weights),
         }
-
-    def _scores(self, q: Any, k: Any) -> Any:
-        return q @ k.transpose(-1, -2)
 
     def scaled(
         self,
@@ -134,23 +171,24 @@ class Maker:
         config = {"dim": dim, **(config or {})}
         scale = config.get("scale", dim**-0.5) / config.get("temperature", 1.0)
         shape = (query.shape[-2], keys.shape[-2])
-        addend = np.zeros(shape) if mask is not None or bias is not None or causal else None
+        addend = self.torch.zeros(shape).double() if mask is not None or bias is not None or causal else None
         options: Case = {}
         if mask is not None:
             options["mask"] = mask
-            addend = addend + (np.where(mask, 0.0, -np.inf) if mask.dtype == bool else mask.astype(np.float64))
+            addend = addend + (self.tensor(mask) if mask.dtype != bool else self.seen(mask))
         if bias is not None:
             options["bias"] = bias
-            addend = addend + bias.astype(np.float64)
+            addend = addend + self.tensor(bias)
         if causal:
             options["causal"] = True
-            addend = addend + np.where(np.tri(*shape, shape[1] - shape[0], dtype=bool), 0.0, -np.inf)
+            addend = addend + self.seen(np.tri(*shape, shape[1] - shape[0], dtype=bool))
         used = (query, keys)
         if config.get("normalize"):
-            used = tuple(self.torch.nn.functional.normalize(self.tensor(array), dim=-1).numpy() for array in used)
+            used = tuple(self.torch.nn.functional.normalize(self.tensor(array), dim=-1) for array in used)
         expected = self.attend(used[0], used[1], values, scale, addend)
         inputs = {"query": query, "keys": keys, "values": values}
-        self.add(mechanism, name, config, inputs, expected, SOURCE_SDPA, options)
+        scores = self.tensor(used[0]) @ self.tensor(used[1]).transpose(-1, -2) * scale
+        self.add(mechanism, name, config, inputs, expected, SOURCE_SDPA, options, scores=scores)
 
     def scaled_dot_product(self) -> None:
         draw, np = self.draw, self.np
@@ -215,7 +253,7 @@ class Maker:
         config = {"dim": heads * width, "num_heads": heads, "projections": False}
         if kv_heads != heads:
             config["num_kv_heads"] = kv_heads
-        expected = {"output": output.transpose(0, 1).reshape(5, -1).numpy()}
+        expected = {"output": output.transpose(0, 1).reshape(5, -1)}
         options = {"causal": True} if causal else {}
         inputs = {"query": query, "keys": keys, "values": values}
         self.add("multi_head", name, config, inputs, expected, SOURCE_SDPA, options)
@@ -254,7 +292,6 @@ class Maker:
         if bias:
             parts = [self.tensor(parameters[f"{part}_bias"]) for part in ("query", "keys", "values")]
             state |= {"in_proj_bias": torch.cat(parts), "out_proj.bias": self.tensor(parameters["output_bias"])}
-        module.load_state_dict(state)
         query = self.draw(*batch, n_query, dim)
         if mechanism == "self_attention":
             keys = values = query
@@ -268,11 +305,9 @@ class Maker:
             hidden, options = ~torch.from_numpy(mask), {"mask": mask}
         if causal:
             hidden, options = ~torch.ones(n_query, n_key, dtype=torch.bool).tril(n_key - n_query), {"causal": True}
-        with torch.no_grad():
-            output, weights = module.eval()(
-                self.tensor(query), self.tensor(keys), self.tensor(values),
-                attn_mask=hidden, need_weights=True, average_attn_weights=False,
-            )  # fmt: skip
+        arrays = tuple(self.tensor(array) for array in (query, keys, values))
+        how = {"attn_mask": hidden, "need_weights": True, "average_attn_weights": False}
+        output, weights = torch.func.functional_call(module.eval(), state, arrays, how)
         config: Case = {"dim": dim, "num_heads": num_heads}
         if kdim:
             config["kdim"] = kdim
@@ -280,7 +315,7 @@ class Maker:
             config["vdim"] = vdim
         if not bias:
             config["bias"] = False
-        expected = {"output": output.numpy(), "attention_weights": weights.numpy()}
+        expected = {"output": output, "attention_weights": weights}
         self.add(mechanism, name, config, inputs, expected, SOURCE_HEADS, options, parameters)
 
     def all_heads(self) -> None:

@@ -64,7 +64,7 @@ def _linear(
         options["causal"] = True
         similarities = similarities.tril(keys.shape[-2] - query.shape[-2])
     weights = (similarities / similarities.sum(-1, keepdim=True)).nan_to_num(0.0)
-    expected = {"output": (weights @ v).numpy(), "attention_weights": weights.numpy()}
+    expected = {"output": weights @ v, "attention_weights": weights}
     inputs = {"query": query, "keys": keys, "values": values}
     maker.add("linear", name, config, inputs, expected, SOURCE_LINEAR, options, parameters)
 
@@ -109,7 +109,7 @@ def moe(maker: Maker) -> None:
         outputs = torch.stack([attend(q, k, v, scale=0.5 / temperature) for temperature in temperatures], -2)
         output = (weights[..., None] * outputs).sum(-2)
         inputs = {"query": query, "keys": keys, "values": values}
-        maker.add("moe", name, config, inputs, {"output": output.numpy()}, SOURCE_MOE, None, parameters)
+        maker.add("moe", name, config, inputs, {"output": output}, SOURCE_MOE, None, parameters)
 
 
 def dynamic_head(maker: Maker) -> None:
@@ -127,10 +127,15 @@ def dynamic_head(maker: Maker) -> None:
         )
         gates = torch.sigmoid(wide["query"].mean(-2) @ wide["gate_weight"] + wide["gate_bias"])
         shares = torch.where(gates > 0.5, gates, 0.0)
-        heads = torch.nn.functional.scaled_dot_product_attention(q, k, v) * shares[..., None, None]
-        output = heads.transpose(-2, -3).flatten(-2) @ wide["output_weight"] + wide["output_bias"]
+        heads = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        output, trained = (
+            (heads * by_head[..., None, None]).transpose(-2, -3).flatten(-2) @ wide["output_weight"]
+            + wide["output_bias"]
+            for by_head in (shares, gates)
+        )
         config: Case = {"dim": 6, "num_heads": 3}
-        maker.add("dynamic_head", name, config, inputs, {"output": output.numpy()}, SOURCE_GATED, None, parameters)
+        expected = {"output": output}
+        maker.add("dynamic_head", name, config, inputs, expected, SOURCE_GATED, None, parameters, trained=trained)
 
 
 def learned_routing(maker: Maker) -> None:
@@ -149,8 +154,10 @@ def learned_routing(maker: Maker) -> None:
         attend = torch.nn.functional.scaled_dot_product_attention
         outputs = torch.stack([attend(q, k, v, scale=0.5 / temperature) for temperature in temperatures], -1)
         output = (shares[..., None, None, :] * outputs).sum(-1)
+        trained = (torch.softmax(logits, -1)[..., None, None, :] * outputs).sum(-1)
         inputs = {"query": query, "keys": keys, "values": values}
-        maker.add("learned_routing", name, config, inputs, {"output": output.numpy()}, SOURCE_MOE, None, parameters)
+        expected = {"output": output}
+        maker.add("learned_routing", name, config, inputs, expected, SOURCE_MOE, None, parameters, trained=trained)
 
 
 def auto(maker: Maker) -> None:
