@@ -8,9 +8,9 @@ torch comes into an environment of its own in `.cache/`; nothing that the vector
 
 A file is {"format", "cases"}; a case is {"name", "mechanism", "config", "parameters"?, "inputs", "options",
 "expected", "gradients", "gradient_tolerance", "tolerance", "source"}. An array is {"shape", "dtype", "data"}, data
-flat; infinity is the string "-Infinity". `expected` holds "output", of `forward`, and may hold "attention_weights"; tolerance is relative to
-1 + max|expected|. `gradients` holds "grad_output" and, by torch's autograd, the gradients of the inputs, parameters and
-options that have one, right to `gradient_tolerance`, in the same sense.
+flat; infinity is the string "-Infinity". `expected` holds "output", of `forward`, and may hold "attention_weights";
+tolerance is relative to 1 + max|expected|. `gradients` holds "grad_output" and, by torch's autograd, the gradients of
+the inputs, parameters and options that have one, right to `gradient_tolerance`, in the same sense.
 """
 
 from __future__ import annotations
