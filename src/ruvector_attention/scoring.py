@@ -144,13 +144,14 @@ class Scoring:
 
     def fitted(self, n_key: int) -> Self:
         """Lists of keys as tiles where only the tile kernel has what else is asked for."""
-        if (
-            self.edges is None
-            or self.top_k is not None
-            or not (self.spaces or self.rotary or self.times or self.dropout)
-        ):
+        if self.edges is None or self.top_k is not None or not self.needs_tiles:
             return self
         return replace(self, edges=None, tiles=Tiles.from_edges(self.edges.indptr, self.edges.indices, n_key))
+
+    @property
+    def needs_tiles(self) -> bool:
+        """Whether scores hold what the kernel over lists of keys does not know."""
+        return bool(self.spaces or self.rotary or self.times or self.dropout)
 
     @property
     def is_plain(self) -> bool:

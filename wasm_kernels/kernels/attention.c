@@ -283,6 +283,11 @@ static int32_t rv_attention_top_k(const rv_attention_top_k_args *args) {
     const int64_t item = task / blocks, b = item / args->heads, h = item % args->heads;
     rv_head head = RV_HEAD(args, b, h);
     RV_HEAD_SCORED(head, args, b, h);
+    /* Scores as they are, not in powers of two, and the bias last: sums that are equal stay so after rounding. */
+    const float *bias = head.bias;
+    head.bias = NULL;
+    head.scale = (float)args->scale;
+    head.decay = (float)args->decay;
     const int64_t begin = task % blocks * RV_QUERY_BLOCK;
     const int64_t end = begin + rv_min_int(RV_QUERY_BLOCK, args->n_query - begin);
     for (int64_t first = begin; first < end; first += RV_SELECT_ROWS) {
@@ -292,6 +297,9 @@ static int32_t rv_attention_top_k(const rv_attention_top_k_args *args) {
       for (int64_t i = 0; i < n; i++) {
         const int64_t query = item * args->n_query + first + i;
         bad += defect[i];
+        if (bias)
+          for (int64_t j = 0; j < head.n_key; j++)
+            rows[i * args->n_key + j] += bias[(first + i) * head.bias_row + j * head.bias_col];
         args->counts[query] = select_row(rows + i * args->n_key, room, defect[i] == 0 ? head.n_key : 0, args->top_k,
                                          args->indices + query * args->top_k);
       }

@@ -224,7 +224,8 @@ def attention_top_k(*arguments: Any) -> int:
     scores = _scores(n, *arguments[:14])
     if np.isnan(scores).any():
         return NON_FINITE
-    order = np.argsort(-scores, axis=-1, kind="stable")[..., : n.top_k]
+    # in float32 what is equal stays so, however a library orders the sums of its products
+    order = np.argsort(-scores.astype(np.float32), axis=-1, kind="stable")[..., : n.top_k]
     seen = np.take_along_axis(scores, order, axis=-1) > -np.inf
     chosen = np.full((n.batch, n.heads, n.n_query, n.top_k), -1, np.int64)
     chosen[..., : order.shape[-1]] = np.sort(np.where(seen, order, n.n_key), axis=-1)
