@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from .arrays import ArrayLike, Float32Array, as_array, require_finite_addend
 from .errors import DimensionMismatchError, EmptyInputError, UnsupportedError
-from .masks import AttentionMask, Plan
 
 BoolArray = npt.NDArray[np.bool_]
 AnyMask = TypeVar("AnyMask", BoolArray, Float32Array)
@@ -24,23 +23,17 @@ class ScoreShape(NamedTuple):
     num_heads: int | None = None  # None: no head axis
 
 
-def prepare_mask(
-    mask: ArrayLike | AttentionMask, scores: ScoreShape, *, check_finite: bool = True
-) -> BoolArray | Float32Array | Plan:
-    """A bool mask (True = may attend) or a float one (added to the scores) that broadcasts to the scores; of a mask
-    object its plan, which holds for every leading index and head.
+def prepare_mask(mask: ArrayLike, scores: ScoreShape, *, check_finite: bool = True) -> BoolArray | Float32Array:
+    """A bool mask (True = may attend) or a float one (added to the scores) that broadcasts to the scores.
 
     Where there are heads, a mask of as many dimensions as the scores has a head axis; a smaller one holds for
     every head.
 
-    Raises: UnsupportedError, EmptyInputError, DimensionMismatchError, NumericalInstabilityError, and for a mask object
-    OutOfBoundsError.
+    Raises: UnsupportedError, EmptyInputError, DimensionMismatchError, NumericalInstabilityError.
 
     >>> prepare_mask([True, False], ScoreShape((), n_query=3, n_key=2)).shape
     (1, 2)
     """
-    if isinstance(mask, AttentionMask):
-        return mask.plan(scores.n_query, scores.n_key)
     array = as_array("mask", mask)
     if array.dtype == np.bool_:
         return _fitted("mask", array, scores)

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 import ruvector_attention as ra
 from ruvector_attention import engine, masks, tiles
-from ruvector_attention.addends import ScoreShape, prepare_mask
 from ruvector_attention.engine import UNLIMITED, Band
 from ruvector_attention.masks.patterns import _DistanceMask
 from ruvector_attention.sparse import Edges, attend_sparse
@@ -350,10 +349,10 @@ def test_a_plan_is_made_once_for_the_same_sizes() -> None:
     assert mask.plan(60, 60).indptr.size != mask.plan(120, 60).indptr.size  # type: ignore[union-attr]
 
 
-def test_prepare_mask_answers_the_plan() -> None:
-    assert prepare_mask(WINDOW, ScoreShape((2,), 40, 50, num_heads=3)) == Band(5, 5, 2)
+def test_a_window_is_a_band_and_an_array_has_its_own_sizes() -> None:
+    assert WINDOW.plan(40, 50) == Band(5, 5, 2)
     with pytest.raises(ra.DimensionMismatchError, match=r"DenseMask\.allowed is"):
-        prepare_mask(ra.DenseMask(np.ones((3, 3), bool)), ScoreShape((), 3, 4))
+        ra.DenseMask(np.ones((3, 3), bool)).plan(3, 4)
 
 
 def test_dense_rows_become_tiles_of_any_height() -> None:

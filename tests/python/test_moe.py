@@ -287,8 +287,63 @@ def test_causal_linear_experts_see_what_is_theirs_to_see() -> None:
     made(q, k, v, training=True)
     gradients = made.backward(np.ones((2, 20, 3)))
     assert np.abs(gradients["values"][:, -1]).max() < np.abs(gradients["values"][:, 0]).max()
-    with pytest.raises(ra.UnsupportedError, match=r"expert 0 \(linear\): mask is \(\d+, 20\), one row for each query"):
-        made(q, k, v, mask=np.ones((20, 20), bool))
+
+
+def linear64(q: Array, k: Array, v: Array, addend: Array) -> Array:
+    """elu(x) + 1 features, and weights that the exponential of what is added to scores multiplies."""
+    features = [np.where(x > 0, x + 1, np.exp(np.minimum(x, 0))) for x in (q, k)]
+    weights = features[0] @ features[1].swapaxes(-1, -2) * np.exp(addend)
+    total = weights.sum(axis=-1, keepdims=True)
+    output: Array = (weights / np.where(total == 0, 1, total)) @ v
+    return output
+
+
+@pytest.mark.parametrize("kind", ["bool", "float", "object"])
+@pytest.mark.parametrize("causal", [False, True])
+def test_linear_experts_take_a_mask_with_a_row_for_each_query(kind: str, causal: bool) -> None:
+    q, k, v, grad, mask = drawn((2, 12, 6), (2, 12, 6), (2, 12, 3), (2, 12, 3), (12, 12))
+    given: Any = {"bool": mask > -0.5, "float": mask, "object": ra.WindowMask(3)}[kind]
+    seen = ra.WindowMask(3).to_dense(12, 12) if kind == "object" else mask > -0.5
+    wide = {"query": q, "keys": k, "values": v, "mask": mask if kind == "float" else np.where(seen, 0.0, -np.inf)}
+    wide = {name: array.astype(np.float64) for name, array in wide.items()}
+    experts = [ra.LinearAttention(dim=6, kernel="elu"), ra.LinearAttention(dim=6, kernel="elu", causal=True)]
+    made = ra.MoEAttention.of([*experts, ra.FlashAttention(dim=6)], top_k=1, causal=causal)
+    chosen = logits64(made, q).argmax(axis=-1)[..., None]
+    assert set(chosen.flat) == {0, 1, 2}
+    before = np.where(np.tri(12, dtype=bool), 0.0, -np.inf)
+
+    def expected() -> Array:
+        q, k, v, addend = wide.values()
+        own = addend + before if causal else addend
+        outputs = [linear64(q, k, v, own), linear64(q, k, v, addend + before), attention(q, k, v, bias=own)[0]]
+        picked: Array = np.select([chosen == index for index in range(3)], outputs)
+        return picked
+
+    assert_close(made(q, k, v, mask=given, training=True), expected())
+    weights = made.attention_weights(q, k, mask=given)
+    assert_close(weights @ v, expected())
+    found = made.backward(grad)
+    for name in ("keys", "values", *(["mask"] if kind == "float" else [])):
+        step = 1e-5 * np.random.default_rng(9).standard_normal(wide[name].shape)
+        kept, sums = wide[name], []
+        for sign in (1, -1):
+            wide[name] = kept + sign * step
+            sums.append((grad * expected()).sum())
+        wide[name] = kept
+        slope = float(np.subtract(*sums)) / 2
+        assert abs((found[name] * step).sum() - slope) <= 1e-3 * np.abs(found[name] * step).sum(), name
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("name", ["flash", "hyperbolic", "linear", "local_global"])
+def test_an_expert_that_is_causal_by_itself_stays_so(name: str, causal: bool) -> None:
+    (x,) = drawn((20, 6))
+    experts = [ra.create(name, dim=6, causal=True, seed=seed) for seed in (0, 1)]
+    made = ra.MoEAttention.of(experts, top_k=1, causal=causal)
+    first = made.get_routing(x).experts == 0
+    assert 0 < first.sum() < first.size
+    expected = np.where(first, *(expert(x, x, x) for expert in experts)).astype(np.float64)
+    assert_close(made(x, x, x), expected)
 
 
 def test_an_expert_can_be_added() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import ruvector_attention as ra
 from ruvector_attention import kernels
-from ruvector_attention.attention.temporal import _SeenUntil
+from ruvector_attention.attention.seen_until import SeenUntil
 
 Array = npt.NDArray[Any]
 
@@ -117,7 +117,7 @@ def test_masks_of_every_kind_hold_beside_the_times() -> None:
 @pytest.mark.parametrize(("n_query", "n_key"), [(1, 5), (48, 48), (49, 120), (200, 3)])
 def test_what_is_seen_is_drawn_tile_by_tile(n_query: int, n_key: int) -> None:
     counts = np.sort(np.random.default_rng(n_query).integers(0, n_key + 1, n_query))
-    mask = _SeenUntil(counts)
+    mask = SeenUntil(counts)
     assert np.array_equal(mask.to_dense(n_query, n_key), np.arange(n_key) < counts[:, None])
     assert mask.count_nonzero(n_query, n_key) == counts.sum()
 

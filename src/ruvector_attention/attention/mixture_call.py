@@ -18,6 +18,7 @@ from ..masks import AttentionMask, CausalMask
 from ..products import contiguous
 from ..ragged import prepare_key_lengths, without_unread
 from ..specs import Binding
+from .seen_until import SeenUntil
 
 IntArray = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
@@ -51,6 +52,11 @@ class Expert(NamedTuple):
         """Whether it can be told, query by query, which keys are seen."""
         return "mask" in self.options and getattr(self.attention, "masks_single_scores", True)
 
+    @property
+    def is_causal(self) -> bool:
+        """Whether it is so by its own settings."""
+        return "causal" in self.options and bool(getattr(self.attention.config, "causal", False))
+
 
 class Group(NamedTuple):
     """Rows that one expert computes in one call."""
@@ -60,6 +66,7 @@ class Group(NamedTuple):
     rows: IntArray  # among all queries
     slots: IntArray  # of these rows
     seen: int  # keys that any of them may see, the first ones
+    alike: bool = False  # all of them see the same keys
 
 
 class Done(NamedTuple):
@@ -107,6 +114,8 @@ class Call:
         #: Items whose keys and masks are the same arrays are one call.
         arrays = (self.keys, self.values, self.mask)
         self.shared = self.lengths is None and all(array is None or array.ndim == 2 for array in arrays)
+        #: Whether queries differ in what they see, beside by where they stand.
+        self.by_row = self.rule is not None or (self.mask is not None and self.mask.shape[-2] > 1)
 
     def run(self, routing: Routing, training: bool, *, weights: bool = False) -> tuple[Float32Array, list[Done]]:
         """The outputs, or the weights, of all rows; what the way back needs."""
@@ -151,11 +160,17 @@ class Call:
                 yield from self._pieces(Group(expert, int(own[0] // self.n_query), own, own_slots, self.n_key))
 
     def _pieces(self, group: Group) -> Iterator[Group]:
-        """Of a causal call, rows whose mask must be written out in pieces, which leave the keys behind them alone."""
+        """The rows of a group in the calls that they need: all in one; where an expert has one mask for all rows, those
+        of each mask; of a causal call whose mask must be written out some at a time, for they leave the keys behind
+        them alone."""
         expert = self.experts[group.expert]
+        if self.by_row and not expert.takes_rows_apart and "mask" in expert.options:
+            yield from self._alike(group)
+            return
         across = group.item is None and bool(self.lead)  # rows of several items do not rise
-        written = self.causal and "position" not in expert.options and expert.takes_rows_apart
-        if not written or across or group.rows.size in (self.n_query, 1):
+        written = self._is_causal(expert) and "position" not in expert.options and expert.takes_rows_apart
+        plain = self.mask is None and self.rule is None and self.lengths is None  # then a mask object says it all
+        if not written or across or plain or group.rows.size in (self.n_query, 1):
             yield group
             return
         for start in range(0, group.rows.size, PIECE):
@@ -163,11 +178,27 @@ class Call:
             seen = int(rows[-1]) % self.n_query + 1 + self.n_key - self.n_query
             yield Group(group.expert, group.item, rows, slots, min(max(seen, 1), self.n_key))
 
+    def _alike(self, group: Group) -> Iterator[Group]:
+        """The rows that see the same, mask by mask."""
+        causal = self._is_causal(self.experts[group.expert])
+        seen = self._mask_of(group, group.rows % self.n_query, causal)
+        kinds: dict[Any, list[int]] = {}
+        if seen.dtype == np.bool_:
+            for at, row in enumerate(np.packbits(seen, axis=1)):
+                kinds.setdefault(row.tobytes(), []).append(at)
+        else:  # each row of what is added to scores has a gradient of its own
+            kinds = {at: [at] for at in range(len(seen))}
+        for own in kinds.values():
+            yield group._replace(rows=group.rows[own], slots=group.slots[own], alike=True)
+
+    def _is_causal(self, expert: Expert) -> bool:
+        return self.causal or expert.is_causal
+
     def _computes_all_rows(self, expert: Expert) -> bool:
         """Whether an expert that depends on where a query stands has no way to be told."""
         if "position" in expert.options:
             return self.n_query > self.n_key  # the first queries stand before the first key
-        return self.causal and not expert.takes_rows_apart
+        return self._is_causal(expert) and not expert.takes_rows_apart and not self.by_row
 
     def _computed(
         self, expert: Expert, group: Group, rows: Float32Array, training: bool, weights: bool
@@ -176,18 +207,21 @@ class Call:
         own, places, selected = group.rows, group.rows % self.n_query, None
         if self._computes_all_rows(expert) and places.size < self.n_query:
             own, selected, places = own[0] - places[0] + np.arange(self.n_query), places, np.arange(self.n_query)
-        in_place = places.size == self.n_query and bool((places == np.arange(self.n_query)).all())
+        in_place = not group.alike and places.size == self.n_query and bool((places == np.arange(self.n_query)).all())
         options: dict[str, Any] = {}
-        causal = self.causal
+        causal = self._is_causal(expert)
         if "position" in expert.options and not in_place:
             options["position"] = places + self.n_key - self.n_query
-        if causal and "causal" in expert.options and (in_place or "position" in options):
-            options["causal"], causal = True, False
+        if "causal" in expert.options:
+            options["causal"] = causal and (in_place or "position" in options)
+            causal = causal and not options["causal"]
+        if group.alike:
+            places = places[:1]
         mask = self._mask_of(group, places, causal)
         if mask is not None:
             if "mask" not in expert.options:
                 raise UnsupportedError("it takes no mask; expected none, or an expert that does")
-            options["mask"] = mask[:, : group.seen]
+            options["mask"] = mask if isinstance(mask, AttentionMask) else mask[:, : group.seen]
         if "check_finite" in expert.options:
             options["check_finite"] = self.check_finite
         keys, values = (self._item(array, group.item)[: group.seen] for array in (self.keys, self.values))
@@ -204,9 +238,12 @@ class Call:
         return (output if selected is None else output[selected]), selected
 
     def _mask_of(self, group: Group, places: IntArray, causal: bool) -> Any:
-        """What these rows see: bool or float, (rows, n_key) or (1, n_key); None: everything."""
-        if self.mask is None and self.rule is None and self.lengths is None and not causal:
-            return None
+        """What these rows see: bool or float, (rows, n_key) or (1, n_key); a mask object; None: everything."""
+        if self.mask is None and self.rule is None and self.lengths is None:
+            if not causal:
+                return None
+            if group.item is not None or not self.lead:  # places rise
+                return SeenUntil(np.clip(places + 1 + self.n_key - self.n_query, 0, self.n_key))
         seen: Any = np.ones((1, self.n_key), bool)
         if self.lengths is not None:
             seen = seen & (np.arange(self.n_key) < self.lengths.reshape(-1)[group.item or 0])

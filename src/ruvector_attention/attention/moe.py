@@ -65,7 +65,7 @@ class MoEAttention(MixtureAttention):
 
     ``experts`` are any mechanisms that take query, keys and values; by default ``num_experts`` of scaled dot-product,
     hyperbolic, linear and local-global attention. ``MoEAttention.of`` takes objects. Where queries differ in what they
-    see (a mask with a row for each), every chosen expert must be able to: linear attention is not.
+    see (a mask with a row for each), linear attention, which has one for all, is called once for each different row.
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value)
             -> (..., n_query, dim_value) or (dim_value,), float32

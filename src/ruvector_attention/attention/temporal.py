@@ -17,9 +17,9 @@ from ..memory import KeysLike
 from ..options import Bias, CheckFinite, KeyLengths, Mask, Training
 from ..registry import register
 from ..specs import Binding
-from ..tiles import BoolArray, Int64Array, Tiles
 from .scaled_dot_product import PLANS, ScaledDotProductConfig
 from .scored import Addition, ScoredAttention
+from .seen_until import SeenUntil
 
 Times64 = npt.NDArray[np.float64]
 
@@ -48,37 +48,6 @@ class TemporalConfig(ScaledDotProductConfig):
     theta: Annotated[float, Setting("start value of the gap after which the decay has fallen to 1/e", above=0)] = 1.0
     time_dim: Annotated[int, Setting("channels of the waves: one is linear, the others are sines", at_least=1)] = 8
     causal: Annotated[bool, Setting("a query sees keys of its own time and before")] = field(default=True, kw_only=True)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class _SeenUntil(AttentionMask):
-    """Query i sees the first counts[i] keys; counts do not fall."""
-
-    counts: Int64Array
-
-    def sees(self, query: Int64Array, key: Int64Array, n_query: int, n_key: int) -> BoolArray:
-        seen: BoolArray = key < self.counts[query]
-        return seen
-
-    def _as_tiles(self, n_query: int, n_key: int, rows: int) -> Tiles:
-        """All that the first query of a tile row sees is full; what the last one sees beyond is drawn."""
-        indptr, runs, bits = [0], [], []
-        offset = 0
-        for first in range(0, n_query, rows):
-            counts = self.counts[first : first + rows]
-            low, high = int(counts[0]), int(counts[-1])
-            if low:
-                runs.append((0, low, -1))
-            if high > low:
-                octets = np.zeros((high - low, 8), np.uint8)
-                seen = counts[:, None] > np.arange(low, high)
-                octets[:, : -(-len(counts) // 8)] = np.packbits(seen, axis=0, bitorder="little").T
-                runs.append((low, high, offset))
-                bits.append(octets.view("<u8")[:, 0].astype(np.uint64))
-                offset += high - low
-            indptr.append(len(runs))
-        words = np.concatenate([np.zeros(0, np.uint64), *bits])
-        return Tiles(rows, np.array(indptr), np.array(runs, np.int64).reshape(-1, 3), words)
 
 
 def _times(name: str, given: ArrayLike, count: int, axis: str) -> Times64:
@@ -160,7 +129,7 @@ class TemporalAttention(ScoredAttention):
         query, keys = self._both_times(binding, own["query_times"], own["key_times"])
         causal = self.config.causal if addends["causal"] is None else bool(addends["causal"])
         mask = addends["mask"]
-        seen = _SeenUntil(np.searchsorted(keys, query, side="right")) if causal else None
+        seen = SeenUntil(np.searchsorted(keys, query, side="right")) if causal else None
         if seen is not None and isinstance(mask, AttentionMask):
             mask, seen = mask & seen, None
         options = self._score_options(binding, **addends | {"mask": mask, "causal": False})
