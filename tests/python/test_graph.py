@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
+import networkx
 import numpy as np
 import pytest
+import scipy.sparse
 
 import ruvector_attention as ra
 from ruvector_attention.graph import Graph, _order_of
@@ -14,26 +15,14 @@ from ruvector_attention.graph import Graph, _order_of
 PAIRS = [(0, 2), (1, 2), (2, 0)]
 
 
-class Sparse:
-    """What is read of a scipy.sparse matrix."""
-
-    shape = (3, 3)
-
-    def tocoo(self) -> Any:
-        return SimpleNamespace(row=np.array([0, 1, 2], np.int32), col=np.array([2, 2, 0], np.int32))
+ENTRIES = (np.ones(3), ([0, 1, 2], [2, 2, 0]))
 
 
-class Networkx:
-    """What is read of a networkx graph."""
-
-    def __init__(self, edges: list[tuple[str, str]], directed: bool) -> None:
-        self._edges, self._directed, self.nodes = edges, directed, ["a", "b", "c"]
-
-    def edges(self) -> list[tuple[str, str]]:
-        return self._edges
-
-    def is_directed(self) -> bool:
-        return self._directed
+def named(pairs: list[tuple[str, str]], kind: type[networkx.Graph] = networkx.DiGraph) -> networkx.Graph:
+    graph = kind()
+    graph.add_nodes_from("abc")
+    graph.add_edges_from(pairs)
+    return graph
 
 
 @pytest.mark.parametrize(
@@ -44,8 +33,12 @@ class Networkx:
         np.array(PAIRS).T,
         np.array(PAIRS, np.float32).T,
         [[0, 1, 2], [2, 2, 0]],
-        Sparse(),
-        Networkx([("a", "c"), ("b", "c"), ("c", "a")], directed=True),
+        scipy.sparse.coo_array(ENTRIES, (3, 3)),
+        scipy.sparse.csr_array(ENTRIES, (3, 3)),
+        scipy.sparse.csr_matrix(ENTRIES, (3, 3)),
+        scipy.sparse.dok_array(scipy.sparse.coo_array(ENTRIES, (3, 3))),
+        named([("a", "c"), ("b", "c"), ("c", "a")]),
+        named([("a", "c"), ("b", "c"), ("c", "a")], networkx.MultiDiGraph),
         {"edges": PAIRS, "num_nodes": 3},
         Graph(PAIRS, 3),
     ],
@@ -65,12 +58,52 @@ def test_two_edges_are_pairs_in_a_list_and_edge_index_in_an_array() -> None:
 
 
 def test_an_edge_without_direction_is_two_and_a_loop_one() -> None:
-    graph = Graph(Networkx([("a", "b"), ("c", "c")], directed=False), 3)
+    graph = Graph(named([("a", "b"), ("c", "c")], networkx.Graph), 3)
     assert list(graph.edges()) == [("a", "b"), ("c", "c"), ("b", "a")]
 
 
+def test_columns_and_rows_of_a_sparse_matrix_are_targets_and_sources() -> None:
+    adjacency = scipy.sparse.random_array((40, 40), density=0.1, rng=np.random.default_rng(1), format="csc")
+    nodes = np.random.default_rng(2).standard_normal((40, 5))
+    attention = ra.SAGEAttention(dim=5, add_self_loops=False)
+    graph = networkx.from_scipy_sparse_array(adjacency, create_using=networkx.DiGraph)
+    pairs = Graph(adjacency, 40).edge_index
+    assert {tuple(edge) for edge in pairs.T.tolist()} == set(graph.edges())
+    assert np.array_equal(attention(nodes, adjacency), attention(nodes, pairs))
+    by_edge = attention.weights_by_edge(nodes, graph)
+    incoming = np.zeros(40)
+    for (_, target), weights in by_edge.items():
+        incoming[target] += weights[0]
+    has_edges = np.diff(adjacency.indptr) > 0
+    np.testing.assert_allclose(incoming, has_edges, atol=1e-6)
+
+
+def test_a_graph_of_real_people() -> None:
+    """Zachary's karate club: every member's weights add up, and its neighbourhood is the one that networkx says."""
+    club = networkx.karate_club_graph()
+    attention, features = ra.GraphAttention(dim=4), np.random.default_rng(3).standard_normal((34, 4))
+    weights = attention.weights_by_edge(features, club)
+    assert len(weights) == 2 * club.number_of_edges() + 34
+    for member in club:
+        assert sum(weights[other, member] for other in [*club[member], member]) == pytest.approx(1, abs=1e-6)
+    around, hops = Graph(club, 34).around(0, 3)
+    assert dict(zip(around.tolist(), hops.tolist(), strict=True)) == {
+        node: hop for node, hop in networkx.single_source_shortest_path_length(club, 0, 3).items() if node
+    }
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [scipy.sparse.coo_array(ENTRIES, (3, 4)), networkx.path_graph(4)],
+    ids=["scipy", "networkx"],
+)
+def test_a_graph_of_another_size_is_named(edges: Any) -> None:
+    with pytest.raises(ra.DimensionMismatchError, match=r"edge_index is \(\d, 4\); expected \(3, 3\)"):
+        ra.EdgeFeaturedAttention(dim=3)(np.eye(3), edges)
+
+
 def test_weights_come_back_by_the_names_of_nodes() -> None:
-    graph = Networkx([("a", "b"), ("c", "b")], directed=True)
+    graph = named([("a", "b"), ("c", "b")])
     attention = ra.EdgeFeaturedAttention(dim=3, add_self_loops=False)
     weights = attention.weights_by_edge(np.eye(3), graph)
     assert set(weights) == {("a", "b"), ("c", "b")}
