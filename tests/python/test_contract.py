@@ -15,7 +15,7 @@ from ruvector_attention import registry
 
 MECHANISMS = ra.mechanisms()
 SETTINGS = {"dim": 12, "num_heads": 3, "edge_dim": 4, "seed": 5}
-SIZES = {"n_query": 6, "n_key": 9, "dim": 12, "kdim": 12, "vdim": 12, "dim_value": 7}
+SIZES = {"n_query": 6, "n_key": 9, "dim": 12, "kdim": 12, "vdim": 12, "dim_value": 6}
 SIZES |= {"n_node": 9, "ends": 2, "n_edges": 14, "edge_dim": 4, "dim_out": 12}
 SIZES |= {"num_features": 4, "n_latent": 20, "n_item": 9}
 CUT = ("n_query", "n_key", "n_edges", "n_item")  # axes whose sizes are a caller's to choose

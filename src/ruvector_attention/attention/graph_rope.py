@@ -17,8 +17,7 @@ from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Training
 from ..products import Angles, rotate_rows
 from ..registry import register
 from ..specs import Binding
-from .scaled_dot_product import ScaledDotProductConfig
-from .scored import Addition, ScoredAttention
+from .scored import Addition, ScoredAttention, ScoredConfig
 
 QueryPositions = Annotated[
     ArrayLike,
@@ -31,11 +30,13 @@ KeyPositions = Annotated[
 
 
 @dataclass(frozen=True)
-class GraphRoPEConfig(ScaledDotProductConfig):
+class GraphRoPEConfig(ScoredConfig):
     max_position: Annotated[
         float | None, Setting("the largest position, without its sign, that a call may have; None: any", above=0)
     ] = None
-    base: Annotated[float, Setting("pair i turns by position / scaling / base^(2i / dim)", above=1)] = 10_000.0
+    base: Annotated[float, Setting("pair i of a head turns by position / scaling / base^(2i / dim)", above=1)] = (
+        10_000.0
+    )
     scaling: Annotated[float, Setting("divides positions", above=0)] = 1.0
     interleaved: Annotated[bool, Setting("pairs are channels (2i, 2i + 1); False: (i, i + dim / 2)")] = False
 
@@ -46,7 +47,8 @@ class GraphRoPEAttention(ScoredAttention):
 
     R(p) turns pair c of channels by p / scaling / base^(2c / dim); of an odd dim the last channel stays. A score
     depends on the difference of positions alone. Positions are real numbers and are not rounded or clamped: hop
-    distances from the query, or anything else. Without positions it is scaled dot-product attention.
+    distances from the query, or anything else. Without positions it is scaled dot-product attention. With num_heads
+    each group of channels attends apart, its own pairs turned; dim is then that of a head.
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value)
             -> (..., n_query, dim_value) or (dim_value,), float32
@@ -137,7 +139,7 @@ class GraphRoPEAttention(ScoredAttention):
         causal: Causal = None,
         check_finite: CheckFinite = True,
     ) -> Float32Array:
-        """The weights, (..., n_query, n_key)."""
+        """The weights, (..., n_query, n_key); of several heads, (..., num_heads, n_query, n_key)."""
         own = {"query_positions": query_positions, "key_positions": key_positions}
         return self._weights(
             query, keys, own, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
@@ -169,8 +171,9 @@ class GraphRoPEAttention(ScoredAttention):
             raise DimensionMismatchError(f"x is {rows.shape}; expected (..., dim) with dim = {self.config.dim}")
         lifted = rows[None] if rows.ndim == 1 else rows
         at = np.broadcast_to(self._positions("positions", positions, lifted.shape[:-1]), lifted.shape[:-1])
-        angles = Angles.of(at, self.config.dim // 2 * 2, self.config.base, self.config.interleaved)
-        return rotate_rows(lifted, angles, self.config.dim).reshape(rows.shape)
+        width = self.config.head_dim
+        angles = Angles.of(at, width // 2 * 2, self.config.base, self.config.interleaved)
+        return rotate_rows(lifted, angles, width).reshape(rows.shape)
 
     @staticmethod
     def distance_to_position(distance: ArrayLike, max_distance: float) -> Any:

@@ -19,8 +19,7 @@ from ..memory import KeysLike
 from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Training
 from ..registry import register
 from ..specs import Binding
-from .scaled_dot_product import ScaledDotProductConfig
-from .scored import Addition, ScoredAttention
+from .scored import Addition, ScoredAttention, ScoredConfig
 
 Layers = Annotated[
     ArrayLike,
@@ -29,7 +28,7 @@ Layers = Annotated[
 
 
 @dataclass(frozen=True)
-class HNSWAwareConfig(ScaledDotProductConfig):
+class HNSWAwareConfig(ScoredConfig):
     num_layers: Annotated[int, Setting("layers of the index, each with a bias of its own", at_least=1)] = 8
     distance: Annotated[bool, Setting("a learned multiple of the Euclidean distance is taken from the score")] = False
 
@@ -39,11 +38,12 @@ class HNSWAwareAttention(ScoredAttention):
     """out_i = sum_j softmax_j((scale * <q_i, k_j> - w |q_i - k_j|) / temperature + b_layer(j) + bias_ij) v_j
 
     b holds a learned number for each HNSW layer, so that hubs of the upper layers may count more, or less; w, with
-    ``distance``, is learned too. Both start at 0, b, and at 1, w.
+    ``distance``, is learned too. Both start at 0, b, and at 1, w. With num_heads each group of channels attends apart,
+    with a b of its own.
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value)
             -> (..., n_query, dim_value) or (dim_value,), float32
-    Parameters: layer_bias (num_layers,); distance_weight (1,)
+    Parameters: layer_bias (num_layers,), of several heads (num_heads, num_layers); distance_weight (1,)
     Raises: DimensionMismatchError, EmptyInputError, InputTooLargeError, NumericalInstabilityError, OutOfBoundsError,
             UnsupportedError
 
@@ -61,9 +61,14 @@ class HNSWAwareAttention(ScoredAttention):
 
     def _setup(self) -> None:
         super()._setup()
-        self._parameters["layer_bias"] = np.zeros(self.config.num_layers, np.float32)
+        heads = () if self._head_axis is None else (self.config.num_heads,)
+        self._parameters["layer_bias"] = np.zeros((*heads, self.config.num_layers), np.float32)
         if self.config.distance:
             self._parameters["distance_weight"] = np.ones(1, np.float32)
+
+    def _biases(self) -> Float32Array:
+        """(num_heads, num_layers)."""
+        return self._parameters["layer_bias"].reshape(-1, self.config.num_layers)
 
     def _checked(self, layers: ArrayLike, binding: Binding) -> Any:
         """(..., n_key) integers."""
@@ -85,23 +90,29 @@ class HNSWAwareAttention(ScoredAttention):
         config, options = self.config, dict[str, Any]()
         of_layers = None if layers is None else self._checked(layers, binding)
         if of_layers is not None:
-            combined = self._parameters["layer_bias"][of_layers][..., None, :]
+            combined = np.moveaxis(self._biases()[:, of_layers], 0, -2)[..., None, :]  # (..., heads, 1, n_key)
+            if self._head_axis is None:
+                combined = combined[..., 0, :, :]
+            else:  # as the engine reads heads: behind all leading axes
+                combined = combined.reshape((1,) * (len(binding.lead) + 3 - combined.ndim) + combined.shape)
             if bias is not None:
-                shape = ScoreShape(binding.lead, binding.sizes["n_query"], binding.sizes["n_key"])
+                shape = ScoreShape(binding.lead, binding.sizes["n_query"], binding.sizes["n_key"], self._head_axis)
                 combined = combined + prepare_bias(bias, shape)
             options["bias"] = combined
-        unit = config.scale if config.scale is not None else config.dim**-0.5  # the engine's scale multiplies all
+        width = config.head_dim
+        unit = config.scale if config.scale is not None else width**-0.5  # the engine's scale multiplies all
         if config.distance:
             weight = float(self._parameters["distance_weight"][0])
-            spaces = [engine.Space("dot", 0, config.dim), engine.Space("euclidean", 0, config.dim, weight / unit)]
-            options["spaces"] = spaces
+            options["spaces"] = [engine.Space("dot", 0, width), engine.Space("euclidean", 0, width, weight / unit)]
 
         def backward(grads: engine.Gradients) -> dict[str, Float32Array]:
-            gradients = {"layer_bias": np.zeros(config.num_layers, np.float32)}
+            gradients = {"layer_bias": np.zeros_like(self._parameters["layer_bias"])}
             if of_layers is not None and grads.bias is not None:
-                of_keys = summed_to(grads.bias, (*of_layers.shape[:-1], 1, of_layers.shape[-1])).reshape(-1)
-                counted = tally(of_layers.reshape(-1), of_keys, config.num_layers)
-                gradients["layer_bias"] = counted.astype(np.float32)
+                heads = () if self._head_axis is None else (config.num_heads,)
+                of_keys = summed_to(grads.bias, (*of_layers.shape[:-1], *heads, 1, of_layers.shape[-1]))
+                for head, total in enumerate(gradients["layer_bias"].reshape(-1, config.num_layers)):
+                    own = (of_keys if self._head_axis is None else of_keys[..., head, :, :]).reshape(-1)
+                    total += tally(of_layers.reshape(-1), own, config.num_layers).astype(np.float32)
             if grads.spaces is not None:
                 gradients["distance_weight"] = (grads.spaces[1:, 0] / unit).astype(np.float32)
             return gradients
@@ -140,7 +151,7 @@ class HNSWAwareAttention(ScoredAttention):
         causal: Causal = None,
         check_finite: CheckFinite = True,
     ) -> Float32Array:
-        """The weights, (..., n_query, n_key)."""
+        """The weights, (..., n_query, n_key); of several heads, (..., num_heads, n_query, n_key)."""
         return self._weights(
             query, keys, {"layers": layers, "bias": bias}, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal,
             check_finite=check_finite,

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Annotated, Any, NamedTuple
 
 from .. import engine
 from ..arrays import ArrayLike, Float32Array
+from ..config import Setting
+from ..errors import DimensionMismatchError, InvalidConfigError
 from ..gradients import addend_gradients
 from ..memory import KeysLike
 from ..specs import KEYS, QUERY, VALUES, Binding
 from .scaled_dot_product import ScaledDotProductConfig, SoftmaxAttention
+
+
+@dataclass(frozen=True)
+class ScoredConfig(ScaledDotProductConfig):
+    num_heads: Annotated[
+        int, Setting("groups of channels that attend apart; divides dim and dim_value", at_least=1, at_most=64)
+    ] = field(default=1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dim % self.num_heads:
+            raise InvalidConfigError(f"dim is {self.dim}; expected a multiple of num_heads = {self.num_heads}")
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of a head."""
+        return self.dim // self.num_heads
 
 
 def _nothing(grads: engine.Gradients) -> dict[str, Float32Array]:
@@ -28,15 +48,25 @@ class Addition(NamedTuple):
 
 
 class ScoredAttention(SoftmaxAttention):
-    """Queries, keys and values as they come, one head; a mechanism's ``forward`` says what it adds."""
+    """Queries, keys and values as they come, their channels split into heads; a mechanism's ``forward`` says what it
+    adds."""
 
-    Config = ScaledDotProductConfig
+    Config = ScoredConfig
     inputs = (QUERY, KEYS, VALUES)
 
-    config: ScaledDotProductConfig
+    config: ScoredConfig
 
     def _setup(self) -> None:
-        self._scale = self.config.score_scale(self.config.dim)
+        self._scale = self.config.score_scale(self.config.head_dim)
+
+    @property
+    def num_heads(self) -> int:
+        return self.config.num_heads
+
+    @property
+    def _head_axis(self) -> int | None:
+        """How many heads the scores have an axis for."""
+        return self.config.num_heads if self.config.num_heads > 1 else None
 
     def _added(self, binding: Binding, own: Mapping[str, Any]) -> Addition:
         """The options of a call that are the mechanism's own, as the engine reads them."""
@@ -45,7 +75,17 @@ class ScoredAttention(SoftmaxAttention):
     def _prepared(
         self, binding: Binding, own: dict[str, Any], addends: dict[str, Any]
     ) -> tuple[Addition, dict[str, Any]]:
-        return self._added(binding, own), self._score_options(binding, **addends)
+        return self._added(binding, own), self._head_options(binding, **addends)
+
+    def _head_options(self, binding: Binding, **addends: Any) -> dict[str, Any]:
+        heads = self.config.num_heads
+        width = binding.sizes.get("dim_value", heads)
+        if width % heads:
+            raise DimensionMismatchError(
+                f"values have {width} channels; expected a multiple of num_heads = {heads}", actual=width
+            )
+        options = self._score_options(binding, num_heads=self._head_axis, **addends)
+        return options if heads == 1 else {**options, "num_heads": heads, "num_kv_heads": heads}
 
     def _output(
         self,
@@ -76,7 +116,7 @@ class ScoredAttention(SoftmaxAttention):
             return {
                 "query": binding.restore(grads.query),
                 **({} if binding.rows is not None else {"keys": grads.keys, "values": grads.values}),
-                **addend_gradients(grads.bias, binding, mask=mask, bias=bias),
+                **addend_gradients(grads.bias, binding, heads=self.num_heads > 1, mask=mask, bias=bias),
                 **addition.backward(grads),
             }
 

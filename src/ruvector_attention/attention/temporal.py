@@ -17,8 +17,8 @@ from ..memory import KeysLike
 from ..options import Bias, CheckFinite, KeyLengths, Mask, Training
 from ..registry import register
 from ..specs import Binding
-from .scaled_dot_product import PLANS, ScaledDotProductConfig
-from .scored import Addition, ScoredAttention
+from .scaled_dot_product import PLANS
+from .scored import Addition, ScoredAttention, ScoredConfig
 from .seen_until import SeenUntil
 
 Times64 = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ CausalInTime = Annotated[
 
 
 @dataclass(frozen=True)
-class TemporalConfig(ScaledDotProductConfig):
+class TemporalConfig(ScoredConfig):
     encoding: Annotated[
         str,
         Setting("how time enters: a score that decays with the gap, or learned waves added to queries and keys",
@@ -73,7 +73,8 @@ class TemporalAttention(ScoredAttention):
 
     encoding="time2vec" instead adds learned waves, q_i + W_q w(t_i) and k_j + W_k w(t_j), w(t) = (f_0 t + p_0,
     sin(f_1 t + p_1), ...), t counted from the first key. Timestamps may be irregular and equal, but must be in order.
-    Causal by timestamp unless causal=False: a query sees the keys with t_j <= t_i.
+    Causal by timestamp unless causal=False: a query sees the keys with t_j <= t_i. With num_heads each group of
+    channels attends apart; time is the same to all of them.
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value); timestamps
             (n_query,) and (n_key,), shared by a batch -> (..., n_query, dim_value) or (dim_value,), float32
@@ -132,7 +133,7 @@ class TemporalAttention(ScoredAttention):
         seen = SeenUntil(np.searchsorted(keys, query, side="right")) if causal else None
         if seen is not None and isinstance(mask, AttentionMask):
             mask, seen = mask & seen, None
-        options = self._score_options(binding, **addends | {"mask": mask, "causal": False})
+        options = self._head_options(binding, **addends | {"mask": mask, "causal": False})
         if seen is not None:
             plan = seen.plan(binding.sizes["n_query"], binding.sizes["n_key"])
             options[PLANS[type(plan)]] = plan
@@ -217,7 +218,7 @@ class TemporalAttention(ScoredAttention):
         causal: CausalInTime = None,
         check_finite: CheckFinite = True,
     ) -> Float32Array:
-        """The weights, (..., n_query, n_key)."""
+        """The weights, (..., n_query, n_key); of several heads, (..., num_heads, n_query, n_key)."""
         own = {"query_times": query_times, "key_times": key_times}
         return self._weights(
             query, keys, own, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
