@@ -15,6 +15,7 @@ from ruvector_attention import geometry
 
 Array = npt.NDArray[Any]
 PRODUCT = "euclidean:2, hyperbolic:3:-1.3, spherical:3:0.6"
+CURVATURES = {"hyperbolic": 1.3, "spherical": 0.6}
 
 
 class Ball:
@@ -55,24 +56,25 @@ def parts(space: str, x: Array) -> dict[str, Array]:
     return dict(zip(("euclidean", "hyperbolic", "spherical"), np.split(x, [2, 5], axis=-1), strict=True))
 
 
-def far(space: str, q: Array, k: Array) -> Array:
-    """Distances, (n_query, n_key)."""
+def far(space: str, q: Array, k: Array, c: dict[str, float] = CURVATURES, weights: Array | None = None) -> Array:
+    """Distances, (n_query, n_key), with weighted squares."""
     square: Array = np.zeros((len(q), len(k)))
-    for (kind, a), b in zip(parts(space, q).items(), parts(space, k).values(), strict=True):
+    for index, ((kind, a), b) in enumerate(zip(parts(space, q).items(), parts(space, k).values(), strict=True)):
         if kind == "hyperbolic":
-            square = square + distances(a, b, 1.3) ** 2
+            own = distances(a, b, c["hyperbolic"]) ** 2
         elif kind == "spherical":
-            square = square + np.arccos(np.clip(unit(a) @ unit(b).T, -1, 1)) ** 2 / 0.6
+            own = np.arccos(np.clip(unit(a) @ unit(b).T, -1, 1)) ** 2 / c["spherical"]
         else:
-            square = square + ((a[:, None] - b[None]) ** 2).sum(axis=-1)
+            own = ((a[:, None] - b[None]) ** 2).sum(axis=-1)
+        square = square + (own if weights is None else weights[index] * own)
     return np.asarray(np.sqrt(square))
 
 
-def means(space: str, weights: Array, v: Array) -> Array:
+def means(space: str, weights: Array, v: Array, c: dict[str, float] = CURVATURES) -> Array:
     found = []
     for kind, x in parts(space, v).items():
         if kind == "hyperbolic":
-            found.append(mean(weights, x, 1.3, "frechet"))
+            found.append(mean(weights, x, c["hyperbolic"], "frechet"))
         elif kind == "spherical":
             at = unit(weights @ unit(x))
             for _ in range(200):
@@ -81,7 +83,7 @@ def means(space: str, weights: Array, v: Array) -> Array:
                 pull = (weights * d / np.maximum(np.sin(d), 1e-12)) @ unit(x)
                 pull = pull - (pull * at).sum(axis=-1, keepdims=True) * at
                 at = unit(at + 0.7 * pull)  # a retraction in place of the exponential: the fixed point is the same
-            found.append(at / np.sqrt(0.6))
+            found.append(at / np.sqrt(c["spherical"]))
         else:
             found.append(weights @ x)
     return np.concatenate(found, axis=-1)
@@ -132,6 +134,35 @@ def test_gradients_against_float64_differences_of_the_definition(space: str, agg
         assert np.abs(gradients[name] - expected).max() <= 2e-4 * max(np.abs(expected).max(), 1e-2), name
 
 
+@pytest.mark.parametrize("aggregation", ["sum", "mean"])
+@pytest.mark.parametrize("space", SPACES)
+def test_weights_and_curvatures_train(space: str, aggregation: str) -> None:
+    """Moved from where they start: the output is the definition with these, and so are their gradients."""
+    q, k, v = (rows(space, n, s).astype(np.float64) for s, n in enumerate((4, 5, 5)))
+    grad = np.random.default_rng(2).standard_normal(v[:4].shape)
+    attention = made(space, aggregation=aggregation, temperature=2.0, adaptive_curvature=True)
+    held = attention.parameters()
+    assert held["component_weights"].tolist() == [1.0] * len(parts(space, q))
+    held["component_weights"] += np.array([0.3, -0.4, 0.2], np.float32)[: len(held["component_weights"])]
+    if "log_curvatures" in held:
+        held["log_curvatures"] += np.float32(-0.2)
+    wide = {name: x.astype(np.float64) for name, x in held.items()}
+    curved = [kind for kind in parts(space, q) if kind != "euclidean"]
+
+    def output() -> Array:
+        c = CURVATURES | dict(zip(curved, np.exp(wide.get("log_curvatures", np.zeros(0))).tolist(), strict=True))
+        weights = softmax(-(far(space, q, k, c, wide["component_weights"]) ** 2) / 2)
+        return means(space, weights, v, c) if aggregation == "mean" else np.asarray(weights @ v)
+
+    assert_close(attention(q, k, v, training=True), output(), 1e-5)
+    gradients = attention.backward(grad)
+    for name, array in wide.items():
+        expected = numerical(lambda: float((output() * grad).sum()), array, 1e-5)
+        assert np.abs(gradients[name] - expected).max() <= 5e-4 * max(np.abs(expected).max(), 1e-2), name
+    now = {-float(np.exp(x)) for x in wide.get("log_curvatures", [])[:1]}
+    assert space != "hyperbolic" or {attention.space.curvature} == now
+
+
 @pytest.mark.parametrize("power", [1, 2])
 def test_a_space_of_ones_own_is_as_good_as_a_named_one(power: int) -> None:
     q, k, v = in_ball(2, 9, 3), in_ball(12, 3, seed=1), in_ball(2, 12, 3, seed=2)
@@ -143,6 +174,8 @@ def test_a_space_of_ones_own_is_as_good_as_a_named_one(power: int) -> None:
     options: dict[str, Any] = {"bias": bias, "mask": mask, "key_lengths": lengths}
     own = ra.ManifoldAttention.over(Ball(), 3, power=power, temperature=0.7)
     named = made("hyperbolic", power=power, temperature=0.7)
+    for attention in (own, named):
+        attention.parameters()["component_weights"][:] = 1.2
     assert_close(own.attention_weights(q, k, **options), named.attention_weights(q, k, **options), 1e-5)
     found = own(q, k, v, training=True, **options)
     assert_close(found, named(q, k, v, training=True, **options), 1e-5)
@@ -214,6 +247,7 @@ def test_what_is_no_space_is_refused() -> None:
         ({"space": "euclidean:2, hyperbolic:2", "power": 1}, "power is 1 in the product"),
         ({"space": "spherical", "curvature": -1.0}, "curvature is -1.0; expected a number above 0"),
         ({"power": 3}, "power is 3; expected at most 2"),
+        ({"space": "own", "adaptive_curvature": True}, "adaptive_curvature is True in a space of your own"),
     ]
     for settings, sentence in cases:
         with pytest.raises(ra.InvalidConfigError, match=sentence):

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import engine
-from ..arrays import Float32Array
+from ..arrays import ArrayLike, Float32Array
 from ..config import AttentionConfig, Setting
 from ..errors import InvalidConfigError
 from ..geometry import midpoints
+from ..gradients import addend_gradients
+from ..memory import KeysLike
+from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Training
 from ..row_weights import Part, RowWeights, item_of
+from ..specs import Binding
 from .scaled_dot_product import SoftmaxAttention
 
 Array = npt.NDArray[Any]
+INPUTS = ("query", "keys", "values")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +40,86 @@ class DistanceConfig(AttentionConfig):
 Summed = tuple[Float32Array, Callable[[Float32Array], engine.Gradients]]
 
 
+class Attended(NamedTuple):
+    """Outputs (*lead, n_query, channels), and the way from their gradient to those of the inputs and parameters by
+    name, and to that of what was added to the scores."""
+
+    output: Float32Array
+    backward: Callable[[Float32Array], tuple[dict[str, Float32Array], Float32Array | None]]
+
+
 class DistanceAttention(SoftmaxAttention):
-    """Attention over distances on the softmax engine."""
+    """Attention over distances on the softmax engine: what a mechanism adds is ``_attended`` and ``_weighed``."""
 
     config: DistanceConfig  # type: ignore[assignment]
+
+    def _attended(
+        self, binding: Binding, inputs: tuple[Float32Array, ...], options: dict[str, Any], training: bool
+    ) -> Attended:
+        raise NotImplementedError(f"{type(self).__name__} computes nothing")
+
+    def _weighed(self, binding: Binding, options: dict[str, Any]) -> Float32Array:
+        raise NotImplementedError(f"{type(self).__name__} has no weights")
+
+    def _options(self, binding: Binding, **options: Any) -> dict[str, Any]:
+        """The keywords by which the engine is told how scores are made."""
+        return self._score_options(binding, **options)
+
+    def forward(
+        self,
+        query: ArrayLike,
+        keys: KeysLike,
+        values: ArrayLike = None,
+        *,
+        mask: Mask = None,
+        bias: Bias = None,
+        key_lengths: KeyLengths = None,
+        causal: Causal = None,
+        training: Training = False,
+        check_finite: CheckFinite = True,
+    ) -> Float32Array:
+        """The outputs, (..., n_query, dim_value). A Memory takes the place of keys and values."""
+        binding = self.bind(query=query, keys=keys, values=values)
+        options = self._options(
+            binding, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
+        )
+        inputs = self._training_arrays(binding) if training else binding.arrays
+        with binding.blaming_inputs():
+            attended, way_back = self._attended(binding, inputs, options, training)
+        output = binding.restore(attended)
+        if not training:
+            return output
+
+        def backward(grad: Float32Array) -> dict[str, Float32Array]:
+            gradients, of_bias = way_back(binding.lift(grad))
+            gradients["query"] = binding.restore(gradients["query"])
+            if binding.rows is not None:
+                del gradients["keys"], gradients["values"]
+            heads = options.get("num_heads", 1) > 1
+            return gradients | addend_gradients(of_bias, binding, heads=heads, mask=mask, bias=bias)
+
+        self._record(output.shape, backward)
+        return output
+
+    def attention_weights(
+        self,
+        query: ArrayLike,
+        keys: KeysLike,
+        *,
+        mask: Mask = None,
+        bias: Bias = None,
+        key_lengths: KeyLengths = None,
+        causal: Causal = None,
+        check_finite: CheckFinite = True,
+    ) -> Float32Array:
+        """The weights, (..., n_query, n_key): each row sums to 1, or is 0 where the mask leaves nothing. A mechanism
+        that has heads gives those of every head, (..., num_heads, n_query, n_key)."""
+        binding = self.bind(query=query, keys=keys)
+        options = self._options(
+            binding, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
+        )
+        with binding.blaming_inputs():
+            return binding.restore(self._weighed(binding, options))
 
     def _sum(
         self,

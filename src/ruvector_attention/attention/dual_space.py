@@ -13,12 +13,10 @@ from ..arrays import ArrayLike, Float32Array, require_finite
 from ..config import Setting
 from ..errors import InvalidConfigError
 from ..geometry import midpoints
-from ..gradients import add_into, addend_gradients
 from ..memory import KeysLike
-from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Training
 from ..registry import register
 from ..specs import Binding, TensorSpec
-from .distance import DistanceAttention, DistanceConfig, check_curvature, log_parameter
+from .distance import INPUTS, Attended, DistanceAttention, DistanceConfig, check_curvature, log_parameter
 from .multi_head import HEAD_KEYS, HEAD_QUERY, HEAD_VALUES
 
 Array = npt.NDArray[Any]
@@ -143,86 +141,42 @@ class DualSpaceAttention(DistanceAttention):
         if config.adaptive_curvature:
             self._parameters["log_curvature"] = log_parameter(-config.curvature)
 
-    def forward(
-        self,
-        query: ArrayLike,
-        keys: KeysLike,
-        values: ArrayLike = None,
-        *,
-        mask: Mask = None,
-        bias: Bias = None,
-        key_lengths: KeyLengths = None,
-        causal: Causal = None,
-        training: Training = False,
-        check_finite: CheckFinite = True,
-    ) -> Float32Array:
-        """The outputs, (..., n_query, dim). A Memory takes the place of keys and values."""
-        binding = self.bind(query=query, keys=keys, values=values)
-        options = self._options(
-            binding, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
-        )
+    def _attended(
+        self, binding: Binding, inputs: tuple[Float32Array, ...], options: dict[str, Any], training: bool
+    ) -> Attended:
         c = -self.curvature
-        inputs = self._training_arrays(binding) if training else binding.arrays
-        with binding.blaming_inputs():
-            mapped = [self._mapped(name, array, c) for name, array in zip(("query", "keys"), inputs[:2], strict=True)]
-            own = engine.project(inputs[2], self._parameters["values_weight"])
-            attended, way_back = self._sum(
-                mapped[0].points, mapped[1].points, own, 1 / self.config.temperature, options, training
-            )
-        output = binding.restore(engine.project(attended, self._parameters["output_weight"]))
-        if not training:
-            return output
+        mapped = [self._mapped(name, array, c) for name, array in zip(INPUTS[:2], inputs[:2], strict=True)]
+        own = engine.project(inputs[2], self._parameters["values_weight"])
+        attended, way_back = self._sum(
+            mapped[0].points, mapped[1].points, own, 1 / self.config.temperature, options, training
+        )
 
-        def backward(grad: Float32Array) -> dict[str, Float32Array]:
-            of_attended, of_output, _ = engine.project_backward(
-                attended, self._parameters["output_weight"], binding.lift(grad)
-            )
+        def backward(grad: Float32Array) -> tuple[dict[str, Float32Array], Float32Array | None]:
+            of_attended, of_output, _ = engine.project_backward(attended, self._parameters["output_weight"], grad)
             grads = way_back(of_attended)
             assert grads.spaces is not None
             of_values, of_map, _ = engine.project_backward(inputs[2], self._parameters["values_weight"], grads.values)
-            gradients = {"output_weight": of_output, "values_weight": of_map}
-            of_c, of_inputs = float(grads.spaces[1, 1]), []
+            gradients = {"values": of_values, "output_weight": of_output, "values_weight": of_map}
+            of_c = float(grads.spaces[1, 1])
             for name, x, own_map, of_points in zip(
-                ("query", "keys"), inputs[:2], mapped, (grads.query, grads.keys), strict=True
+                INPUTS[:2], inputs[:2], mapped, (grads.query, grads.keys), strict=True
             ):
-                of_x, of_maps, of_one = self._mapped_backward(name, x, own_map, of_points, c)
+                gradients[name], of_maps, of_one = self._mapped_backward(name, x, own_map, of_points, c)
                 gradients |= of_maps
-                of_inputs.append(of_x)
                 of_c += of_one
-            add_into(gradients, {"query": binding.restore(of_inputs[0])})
-            if binding.rows is None:
-                add_into(gradients, {"keys": of_inputs[1], "values": of_values})
             factors = np.array([self.config.euclidean_size**-0.5, 1.0])
             gradients["space_weights"] = (grads.spaces[:, 0] * factors).astype(np.float32)
             if self.config.adaptive_curvature:
                 gradients["log_curvature"] = np.array([of_c * c], np.float32)
-            heads = self.config.num_heads > 1
-            return gradients | addend_gradients(grads.bias, binding, heads=heads, mask=mask, bias=bias)
+            return gradients, grads.bias
 
-        self._record(output.shape, backward)
-        return output
+        return Attended(engine.project(attended, self._parameters["output_weight"]), backward)
 
-    def attention_weights(
-        self,
-        query: ArrayLike,
-        keys: KeysLike,
-        *,
-        mask: Mask = None,
-        bias: Bias = None,
-        key_lengths: KeyLengths = None,
-        causal: Causal = None,
-        check_finite: CheckFinite = True,
-    ) -> Float32Array:
-        """The weights of every head, (..., num_heads, n_query, n_key)."""
-        binding = self.bind(query=query, keys=keys)
-        options = self._options(
-            binding, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
-        )
+    def _weighed(self, binding: Binding, options: dict[str, Any]) -> Float32Array:
         c = -self.curvature
-        with binding.blaming_inputs():
-            q, k = (self._mapped(*pair, c).points for pair in zip(("query", "keys"), binding.arrays, strict=True))
-            weights = engine.weights(q, k, scale=1 / self.config.temperature, **options)
-        return binding.restore(weights[..., None, :, :] if self.num_heads == 1 else weights)
+        q, k = (self._mapped(*pair, c).points for pair in zip(INPUTS[:2], binding.arrays, strict=True))
+        weights = engine.weights(q, k, scale=1 / self.config.temperature, **options)
+        return weights[..., None, :, :] if self.num_heads == 1 else weights
 
     def get_space_contributions(self, query: ArrayLike, keys: KeysLike) -> tuple[Float32Array, Float32Array]:
         """The two parts of the scores before the temperature, each (..., num_heads, n_query, n_key):

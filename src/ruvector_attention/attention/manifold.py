@@ -6,21 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
+import numpy as np
 import numpy.typing as npt
 
 from .. import engine
-from ..arrays import ArrayLike, Float32Array
+from ..arrays import Float32Array
 from ..config import Setting
 from ..errors import InvalidConfigError, UnsupportedError
 from ..geometry import EuclideanSpace, HyperbolicSpace, Manifold, ProductSpace, SphericalSpace, parse_space
 from ..geometry.components import Component, Placed
-from ..gradients import addend_gradients
-from ..memory import KeysLike
-from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Training
 from ..registry import register
 from ..row_weights import RowWeights
 from ..specs import KEYS, QUERY, VALUES, Binding
-from .distance import DistanceAttention, DistanceConfig
+from .distance import INPUTS, Attended, DistanceAttention, DistanceConfig
 from .manifold_means import ComponentMeans, OwnSpace
 
 Array = npt.NDArray[Any]
@@ -43,9 +41,13 @@ class ManifoldConfig(DistanceConfig):
                 choices=("sum", "mean")),
     ] = "sum"  # fmt: skip
 
+    adaptive_curvature: Annotated[bool, Setting("the curvatures are parameters that are trained")] = False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.space == OWN:
+            if self.adaptive_curvature:
+                raise InvalidConfigError("adaptive_curvature is True in a space of your own; expected False there")
             return
         space = parse_space(self.space, self.dim, self.curvature)
         if self.power == 1 and isinstance(space, ProductSpace) and len(space.components) > 1:
@@ -57,13 +59,16 @@ class ManifoldConfig(DistanceConfig):
 @register
 class ManifoldAttention(DistanceAttention):
     """out_i = sum_j w_ij v_j, or the mean of values that are points: the point with the least sum_j w_ij d(., v_j)^2;
-    w_ij = softmax_j(-d(q_i, k_j)^power / temperature + bias_ij)
+    w_ij = softmax_j(-sum_s a_s d_s(q_i, k_j)^power / temperature + bias_ij)
 
-    The space is named by the settings, and rows are projected into it (the ball, the sphere); or it is an object of
-    your own with distance, exp_map, log_map, inner_product and curvature, see ``over``.
+    d_s are the distances in the components of a product of spaces, or in the one space that there is. It is named by
+    the settings, and rows are projected into it (the ball, the sphere); or it is an object of your own with distance,
+    exp_map, log_map, inner_product and curvature, see ``over``.
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value)
             -> (..., n_query, dim_value) or (dim_value,), float32; dim_value = dim with aggregation="mean"
+    Parameters: component_weights (spaces of the product, or 1,), which are a, 1 at first; with adaptive_curvature
+            log_curvatures (those that are curved,), the logarithms of their sizes.
     Memory: that of the inputs and outputs; for means, and in a space of your own, the weights of a few queries at a
             time besides.
     Raises: InvalidConfigError; DimensionMismatchError, EmptyInputError, InputTooLargeError,
@@ -116,118 +121,120 @@ class ManifoldAttention(DistanceAttention):
             space = parse_space(config.space, config.dim, config.curvature)
             pieces = space.components if isinstance(space, ProductSpace) else [(space, slice(0, config.dim))]
             self._parts = [_component(*piece) for piece in pieces]
+        self._parameters["component_weights"] = np.ones(max(len(self._parts), 1), np.float32)
+        curved = [part.c for part in self._parts if part.is_curved]
+        if config.adaptive_curvature and curved:
+            self._parameters["log_curvatures"] = np.log(curved).astype(np.float32)
+
+    @property
+    def components(self) -> list[Component]:
+        """The spaces whose product this is, with the curvatures that they have now; none of a space of your own."""
+        if "log_curvatures" not in self._parameters:
+            return self._parts
+        learned = iter(np.exp(self._parameters["log_curvatures"].astype(np.float64)).tolist())
+        return [part._replace(c=next(learned)) if part.is_curved else part for part in self._parts]
 
     @property
     def space(self) -> Any:
-        """The space, an object."""
+        """The space, an object, with the curvatures that it has now."""
         if self.config.space != OWN:
-            return parse_space(self.config.space, self.config.dim, self.config.curvature)
+            spaces = [(_space_of(part), part.end - part.begin) for part in self.components]
+            return spaces[0][0] if len(spaces) == 1 else ProductSpace(spaces)
         if self._own is None:
             raise UnsupportedError(
                 "space is 'own', which settings cannot hold; expected ManifoldAttention.over(space, dim)"
             )
         return self._own
 
-    def forward(
-        self,
-        query: ArrayLike,
-        keys: KeysLike,
-        values: ArrayLike = None,
-        *,
-        mask: Mask = None,
-        bias: Bias = None,
-        key_lengths: KeyLengths = None,
-        causal: Causal = None,
-        training: Training = False,
-        check_finite: CheckFinite = True,
-    ) -> Float32Array:
-        """The outputs, (..., n_query, dim_value). A Memory takes the place of keys and values."""
-        binding = self.bind(query=query, keys=keys, values=values)
-        options = self._score_options(
-            binding, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
-        )
+    def _attended(
+        self, binding: Binding, inputs: tuple[Float32Array, ...], options: dict[str, Any], training: bool
+    ) -> Attended:
         is_own, is_mean = self.config.space == OWN, self.config.aggregation == "mean"
         if is_own and is_mean and training:
             raise UnsupportedError(f"training came with means in {self.space!r}; expected aggregation='sum' there")
-        # a space of your own never sees what nobody reads
-        inputs = self._training_arrays(binding) if training or is_own else binding.arrays
-        placed = [Placed(array, self._parts) for array in inputs[:2]]
-        placed.append(Placed(inputs[2], self._parts if is_mean else []))
-        query, keys, values = (one.rows for one in placed)
-        with binding.blaming_inputs():
-            attended, way_back = self._attended(binding, query, keys, values, options, training)
-        output = binding.restore(attended)
-        if not training:
-            return output
+        if is_own:  # a space of your own never sees what nobody reads
+            inputs = self._training_arrays(binding)
+        parts = self.components
+        placed = [Placed(array, parts) for array in inputs[:2]]
+        placed.append(Placed(inputs[2], parts if is_mean else []))
+        attended, way_back = self._gathered(binding, parts, [one.rows for one in placed], options, training)
 
-        def backward(grad: Float32Array) -> dict[str, Float32Array]:
-            grads = way_back(binding.lift(grad))
+        def backward(grad: Float32Array) -> tuple[dict[str, Float32Array], Float32Array | None]:
+            grads = way_back(grad)
+            assert grads.spaces is not None
+            of_weights, of_c = grads.spaces.T.copy()
             gradients: dict[str, Float32Array] = {}
-            of_rows = (grads.query, grads.keys, grads.values)
-            for name, one, of_one in zip(binding.names, placed, of_rows, strict=True):
-                of_input, _ = one.backward(of_one)
-                if name == "query":
-                    gradients[name] = binding.restore(of_input)
-                elif binding.rows is None:
-                    gradients[name] = of_input
-            return gradients | addend_gradients(grads.bias, binding, mask=mask, bias=bias)
+            for name, one, of_rows in zip(INPUTS, placed, (grads.query, grads.keys, grads.values), strict=True):
+                gradients[name], more = one.backward(of_rows)
+                of_c[: len(more)] += more
+            gradients["component_weights"] = of_weights.astype(np.float32)
+            if "log_curvatures" in self._parameters:
+                curved = [part.is_curved for part in parts]
+                c = np.array([part.c for part in parts])
+                gradients["log_curvatures"] = (of_c * c)[curved].astype(np.float32)
+            return gradients, grads.bias
 
-        self._record(output.shape, backward)
-        return output
+        return Attended(attended, backward)
 
-    def attention_weights(
-        self,
-        query: ArrayLike,
-        keys: KeysLike,
-        *,
-        mask: Mask = None,
-        bias: Bias = None,
-        key_lengths: KeyLengths = None,
-        causal: Causal = None,
-        check_finite: CheckFinite = True,
-    ) -> Float32Array:
-        """The weights, (..., n_query, n_key): each row sums to 1, or is 0 where the mask leaves nothing."""
-        binding = self.bind(query=query, keys=keys)
-        options = self._score_options(
-            binding, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
-        )
-        query, keys = (Placed(array, self._parts).rows for array in self._training_arrays(binding))
-        scale = 1 / self.config.temperature
-        with binding.blaming_inputs():
-            if self.config.space != OWN:
-                return binding.restore(engine.weights(query, keys, scale=scale, **options, **self._spaces()))
-            rows = RowWeights(query, keys, binding.lead, scale, options)
-            rows.check(check_finite, query=query, keys=keys)
-            return binding.restore(OwnSpace(self.space, self.config.power, rows, check_finite).weights())
+    def _weighed(self, binding: Binding, options: dict[str, Any]) -> Float32Array:
+        parts = self.components
+        query, keys = (Placed(array, parts).rows for array in self._training_arrays(binding))
+        if self.config.space != OWN:
+            spaces = self._spaces(parts)
+            return engine.weights(query, keys, scale=1 / self.config.temperature, **options, spaces=spaces)
+        return self._own_space(RowWeights(query, keys, binding.lead, self._own_scale(), options), options).weights()
 
-    def _spaces(self) -> dict[str, Any]:
-        power = self.config.power
-        return {"spaces": [engine.Space(part.kind, part.begin, part.end, 1.0, part.c, power) for part in self._parts]}
+    def _spaces(self, parts: list[Component]) -> list[engine.Space]:
+        power, weights = self.config.power, self._parameters["component_weights"].tolist()
+        return [
+            engine.Space(part.kind, part.begin, part.end, weight, part.c, power)
+            for part, weight in zip(parts, weights, strict=True)
+        ]
 
-    def _attended(
-        self, binding: Binding, query: Array, keys: Array, values: Array, options: dict[str, Any], training: bool
+    def _own_scale(self) -> float:
+        return float(self._parameters["component_weights"][0]) / self.config.temperature
+
+    def _own_space(self, rows: RowWeights, options: dict[str, Any], **arrays: Array) -> OwnSpace:
+        rows.check(options["check_finite"], query=rows.query, keys=rows.keys, **arrays)
+        return OwnSpace(self.space, self.config.power, rows, options["check_finite"])
+
+    def _gathered(
+        self, binding: Binding, parts: list[Component], rows: list[Array], options: dict[str, Any], training: bool
     ) -> tuple[Float32Array, Callable[[Float32Array], engine.Gradients]]:
         """The outputs, and from a gradient of them those of the rows in their spaces."""
-        config, scale = self.config, 1 / self.config.temperature
-        is_own = config.space == OWN
-        if not is_own:
-            options = {**options, **self._spaces()}
-        if not is_own and config.aggregation == "sum":
-            return self._sum(query, keys, values, scale, options, training)
-        rows = RowWeights(query, keys, binding.lead, scale, options)
-        rows.check(options["check_finite"], query=query, keys=keys, values=values)
+        config, scale, (query, keys, values) = self.config, 1 / self.config.temperature, rows
         share = config.dropout if training else 0.0
-        seed = int(self._random.integers(1 << 32)) if share else 0
-        if is_own:
-            own = OwnSpace(self.space, config.power, rows, options["check_finite"])
-            return own.attended(values, share, seed, config.aggregation == "mean"), own.backward
-        means = ComponentMeans(rows, self._parts, values, share, seed)
-        return means.points, means.backward
+        if config.space != OWN:
+            options = {**options, "spaces": self._spaces(parts)}
+            if config.aggregation == "sum":
+                return self._sum(query, keys, values, scale, options, training)
+            weights = RowWeights(query, keys, binding.lead, scale, options)
+            weights.check(options["check_finite"], query=query, keys=keys, values=values)
+            means = ComponentMeans(weights, parts, values, share, self._dropout_seed(share))
+            return means.points, means.backward
+        weights = RowWeights(query, keys, binding.lead, self._own_scale(), options)
+        own = self._own_space(weights, options, values=values)
+        attended = own.attended(values, share, self._dropout_seed(share), config.aggregation == "mean")
+
+        def backward(grad: Float32Array) -> engine.Gradients:
+            grads = own.backward(grad)
+            return grads._replace(spaces=np.array([[own.of_scale / config.temperature, 0.0]]))
+
+        return attended, backward
+
+    def _dropout_seed(self, share: float) -> int:
+        return int(self._random.integers(1 << 32)) if share else 0
 
 
 def _component(space: Any, channels: slice) -> Component:
     kind = {HyperbolicSpace: "poincare", SphericalSpace: "spherical", EuclideanSpace: "euclidean"}[type(space)]
     return Component(kind, channels.start, channels.stop, abs(space.curvature) or 1.0)
+
+
+def _space_of(part: Component) -> Any:
+    if part.kind == "euclidean":
+        return EuclideanSpace()
+    return HyperbolicSpace(-part.c) if part.kind == "poincare" else SphericalSpace(part.c)
 
 
 def _named(space: Any) -> dict[str, Any] | None:

@@ -58,19 +58,21 @@ class ComponentMeans:
         for part in self._rows.parts():
             weights, kept, seen, own = self._weighed(part)
             shares, of_seen, of_own = kept[:, seen], np.zeros((len(part.rows), int(seen.sum()))), np.zeros(own.shape)
-            for component, found in zip(self._components, self._found, strict=True):
-                mine, c, at = own[:, component.channels], component.c, component.channels
+            for index, (component, found) in enumerate(zip(self._components, self._found, strict=True)):
+                mine, c, at, of_c = own[:, component.channels], component.c, component.channels, 0.0
                 of_points = grad[(*part.index, at)].astype(np.float64)
                 if component.kind == "poincare":
                     on_ball = frechet.hyperboloid_rows(mine, c)
-                    of_one, of_rows, _ = frechet.means_backward(on_ball, shares, found[part.index], of_points, c)
-                    of_own[:, at], _ = frechet.hyperboloid_rows_backward(mine, of_rows, c)
+                    of_one, of_rows, of_c = frechet.means_backward(on_ball, shares, found[part.index], of_points, c)
+                    of_own[:, at], more = frechet.hyperboloid_rows_backward(mine, of_rows, c)
+                    of_c += more
                 elif component.kind == "spherical":
                     unit = projected(mine, 1.0)
                     of_one, of_rows = frechet.sphere_means_backward(
                         unit, shares, found[part.index], of_points / np.sqrt(c)
                     )
                     of_own[:, at], _ = projected_backward(mine, of_rows, 1.0)
+                    of_c = -float((of_points * found[part.index]).sum() / (2 * c**1.5))
                 else:
                     normal = _shares(shares)
                     of_own[:, at] = normal.T @ of_points
@@ -79,6 +81,8 @@ class ComponentMeans:
                     of_one = of_normal - (of_normal * normal).sum(axis=1, keepdims=True)
                     of_one = of_one / np.where(total > 0, total, 1.0)
                 of_seen += of_one
+                assert grads.spaces is not None
+                grads.spaces[index, 1] += of_c
             of_weights = np.zeros_like(weights)
             of_weights[:, seen] = of_seen
             if self._share:
@@ -102,6 +106,7 @@ class OwnSpace:
         self._space, self._power, self._rows, self._check_finite = space, power, rows, check_finite
         self._values: Float32Array | None = None
         self._share, self._seed = 0.0, 0
+        self.of_scale = 0.0  # the gradient of the scale of the scores, once there is one
 
     def weights(self) -> Float32Array:
         """(*lead, n_query, n_key)."""
@@ -133,6 +138,7 @@ class OwnSpace:
         assert values is not None
         grads = rows.gradients()
         of_values = np.zeros(values.shape)
+        self.of_scale = 0.0
         for part in self._parts():
             weights, far = self._weigh(part)
             own, of_out = values[item_of(values, part.at)].astype(np.float64), grad[part.index].astype(np.float64)
@@ -141,6 +147,7 @@ class OwnSpace:
             of_weights = self._kept(part, of_out @ own.T)
             of_scores = weights * (of_weights - (weights * of_weights).sum(axis=1, keepdims=True))
             rows.add_bias(part, of_scores, grads)
+            self.of_scale -= float((of_scores * np.where(weights > 0, far, 0.0) ** self._power).sum())
             pull = rows.scale * of_scores  # of log_x(y), in the gradient of x
             pull = 2 * pull if self._power == 2 else np.where(far > 0, pull / np.where(far > 0, far, 1.0), 0.0)
             query, keys = self._pair(part)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import engine
-from ..arrays import ArrayLike, Float32Array
+from ..arrays import Float32Array
 from ..config import Setting
 from ..errors import InvalidConfigError
 from ..geometry.components import (
@@ -22,13 +22,18 @@ from ..geometry.components import (
     summands_backward,
     summed_channels,
 )
-from ..gradients import addend_gradients
-from ..memory import KeysLike
-from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Training
 from ..registry import register
 from ..row_weights import RowWeights
-from ..specs import KEYS, QUERY, VALUES
-from .distance import DistanceAttention, DistanceConfig, check_curvature, log_parameter, sharpen_sums
+from ..specs import KEYS, QUERY, VALUES, Binding
+from .distance import (
+    INPUTS,
+    Attended,
+    DistanceAttention,
+    DistanceConfig,
+    check_curvature,
+    log_parameter,
+    sharpen_sums,
+)
 
 Array = npt.NDArray[Any]
 NAMES = {"euclidean": "euclidean", "poincare": "hyperbolic", "spherical": "spherical"}
@@ -137,35 +142,18 @@ class MixedCurvatureAttention(DistanceAttention):
             first += size
         return found
 
-    def forward(
-        self,
-        query: ArrayLike,
-        keys: KeysLike,
-        values: ArrayLike = None,
-        *,
-        mask: Mask = None,
-        bias: Bias = None,
-        key_lengths: KeyLengths = None,
-        causal: Causal = None,
-        training: Training = False,
-        check_finite: CheckFinite = True,
-    ) -> Float32Array:
-        """The outputs, (..., n_query, dim_value). A Memory takes the place of keys and values."""
-        binding = self.bind(query=query, keys=keys, values=values)
-        options = self._score_options(
-            binding, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
-        )
+    def _attended(
+        self, binding: Binding, inputs: tuple[Float32Array, ...], options: dict[str, Any], training: bool
+    ) -> Attended:
         parts, is_product = self.components, self.config.aggregation == "product"
         factors, options["spaces"] = self._spaces(parts)
         scale = 1 / self.config.temperature
-        inputs = self._training_arrays(binding) if training else binding.arrays
         q, k = (Placed(array, parts) for array in inputs[:2])
         v = Placed(inputs[2], parts if is_product else [])
         summed = summands(v.rows, parts) if is_product else v.rows
         dropped = training and self.config.dropout > 0
         least = 0.0 if dropped else 1.0
-        with binding.blaming_inputs():
-            attended, way_back = self._sum(q.rows, k.rows, summed, scale, options, training)
+        attended, way_back = self._sum(q.rows, k.rows, summed, scale, options, training)
         if is_product:
             sums = attended.astype(np.float64)
             if not dropped:
@@ -175,12 +163,9 @@ class MixedCurvatureAttention(DistanceAttention):
                         rows = lambda: RowWeights(q.rows, k.rows, binding.lead, scale, options)  # noqa: E731
                         sharpen_sums(sums[..., at], own, part.c, rows)
             attended = means_of_sums(sums, parts, least)
-        output = binding.restore(attended)
-        if not training:
-            return output
 
-        def backward(grad: Float32Array) -> dict[str, Float32Array]:
-            of_output, of_c = binding.lift(grad), np.zeros(len(parts))
+        def backward(of_output: Float32Array) -> tuple[dict[str, Float32Array], Float32Array | None]:
+            of_c = np.zeros(len(parts))
             if is_product:
                 of_sums, more = means_of_sums_backward(sums, of_output.astype(np.float64), parts, least)
                 of_output, of_c = of_sums.astype(np.float32), of_c + more
@@ -192,45 +177,22 @@ class MixedCurvatureAttention(DistanceAttention):
                 of_values, more = summands_backward(v.rows, of_values, parts)
                 of_c += more
             gradients: dict[str, Float32Array] = {}
-            for name, placed, of_rows in zip(
-                binding.names, (q, k, v), (grads.query, grads.keys, of_values), strict=True
-            ):
-                of_input, more = placed.backward(of_rows)
+            for name, placed, of_rows in zip(INPUTS, (q, k, v), (grads.query, grads.keys, of_values), strict=True):
+                gradients[name], more = placed.backward(of_rows)
                 of_c[: len(more)] += more
-                if name == "query":
-                    gradients[name] = binding.restore(of_input)
-                elif binding.rows is None:
-                    gradients[name] = of_input
             gradients["component_weights"] = (grads.spaces[:, 0] * factors).astype(np.float32)
             for part, of_one in zip(parts, of_c, strict=True):
                 if _log_name(part) in self._parameters:
                     gradients[_log_name(part)] = np.array([of_one * part.c], np.float32)
-            return gradients | addend_gradients(grads.bias, binding, mask=mask, bias=bias)
+            return gradients, grads.bias
 
-        self._record(output.shape, backward)
-        return output
+        return Attended(attended, backward)
 
-    def attention_weights(
-        self,
-        query: ArrayLike,
-        keys: KeysLike,
-        *,
-        mask: Mask = None,
-        bias: Bias = None,
-        key_lengths: KeyLengths = None,
-        causal: Causal = None,
-        check_finite: CheckFinite = True,
-    ) -> Float32Array:
-        """The weights, (..., n_query, n_key): each row sums to 1, or is 0 where the mask leaves nothing."""
-        binding = self.bind(query=query, keys=keys)
-        options = self._score_options(
-            binding, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
-        )
+    def _weighed(self, binding: Binding, options: dict[str, Any]) -> Float32Array:
         parts = self.components
         q, k = (Placed(array, parts).rows for array in binding.arrays)
         _, options["spaces"] = self._spaces(parts)
-        with binding.blaming_inputs():
-            return binding.restore(engine.weights(q, k, scale=1 / self.config.temperature, **options))
+        return engine.weights(q, k, scale=1 / self.config.temperature, **options)
 
     def _spaces(self, parts: list[Component]) -> tuple[Array, list[engine.Space]]:
         """The engine's spaces, and what each component weight is multiplied by there."""
