@@ -352,11 +352,13 @@ def texts() -> dict[Path, str]:
     """The files, one case a line."""
     maker = Maker()
     makers: list[Callable[[], None]] = [maker.scaled_dot_product, maker.flash, maker.all_heads]
-    makers.append(GraphMaker(maker).make)
+    graphs = GraphMaker(maker)
+    makers.append(graphs.make)
     makers.append(lambda: vectors_geometry.add_all(maker))
     for make in makers:
         make()
     vectors_adaptive.add_all(maker)
+    graphs.heads()
     about = "written by build_scripts/make_vectors.py, where the format is explained"
     return {
         TARGET / f"{mechanism}.json": f'{{"format": {json.dumps(about)}, "cases": [\n'

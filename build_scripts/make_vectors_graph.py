@@ -256,6 +256,45 @@ class GraphMaker:
         name = encoding + ("-causal" if causal else "")
         maker.add("temporal", name, config, inputs, expected, SOURCE_FORMULA, options, parameters)
 
+    def heads(self, heads: int = 2, dim: int = 8) -> None:
+        """The same additions where groups of channels attend apart, each a batch item of torch's."""
+        maker, torch, np = self.maker, self.maker.torch, self.maker.np
+        maker.random = np.random.default_rng(20170613)  # so that these move no other case
+
+        def split(x: Any) -> Any:
+            return maker.tensor(x).unflatten(-1, (heads, -1)).transpose(0, 1)
+
+        def added(mechanism: str, config: Case, inputs: Case, options: Case, parameters: Case, addend: Any) -> None:
+            query, keys, values = (split(array) for array in inputs.values())
+            if mechanism == "graph_rope":
+                query, keys = (self._turned(x, at) for x, at in zip((query, keys), options.values(), strict=True))
+            expected = maker.attend(query, keys, values, (dim // heads) ** -0.5, addend)
+            expected["output"] = expected["output"].transpose(0, 1).flatten(-2)
+            config = {"dim": dim, "num_heads": heads, **config}
+            maker.add(mechanism, "heads", config, inputs, expected, SOURCE_FORMULA, options, parameters)
+
+        def drawn() -> Case:
+            return {"query": maker.draw(5, dim), "keys": maker.draw(9, dim), "values": maker.draw(9, 2 * heads)}
+
+        positions = {"query_positions": maker.draw(5, size=9), "key_positions": maker.draw(9, size=9)}
+        added("graph_rope", {}, drawn(), positions, {}, None)
+        layers, parameters = maker.random.integers(0, 4, 9), {"layer_bias": maker.draw(heads, 4)}
+        of_layers = maker.tensor(parameters["layer_bias"])[:, None, torch.from_numpy(layers)]
+        added("hnsw_aware", {"num_layers": 4}, drawn(), {"layers": layers}, parameters, of_layers)
+        times = {name: np.sort(maker.draw(n, size=4)) for name, n in (("query_times", 5), ("key_times", 9))}
+        parameters = {"decay": maker.draw(1), "log_theta": maker.draw(1)}
+        (at, of_keys), (decay, log_theta) = (map(maker.tensor, x.values()) for x in (times, parameters))
+        fading = decay * torch.exp(-(at[:, None] - of_keys).abs() / log_theta.exp())
+        fading = torch.where(of_keys <= at[:, None], fading, -torch.inf)
+        added("temporal", {}, drawn(), times, parameters, fading)
+
+    def _turned(self, x: Any, positions: Any, base: float = 10_000.0) -> Any:
+        """Halves of the channels of rows (heads, n, channels) as real and imaginary parts, turned by multiplication."""
+        maker, torch, pairs = self.maker, self.maker.torch, x.shape[-1] // 2
+        angles = maker.tensor(positions)[:, None] / base ** (torch.arange(pairs).double() / pairs)
+        turned = torch.complex(*x.split(pairs, -1)) * torch.polar(torch.ones_like(angles), angles)
+        return torch.cat([turned.real, turned.imag], dim=-1)
+
     # --- sums of the above
 
     def _along(self, query: Any, keys: Any, values: Any, edges: Any, heads: int, bias: Any = None) -> Any:

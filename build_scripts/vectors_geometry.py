@@ -152,10 +152,11 @@ def manifold(maker: Any, name: str, space: str, *, power: int = 2, aggregation: 
                 blocks[-1][:, 0] = 1 + np.abs(blocks[-1][:, 0])
         inputs[key] = np.concatenate(blocks, axis=-1)
     sizes = [int(part[1]) for part in parts]
-    square = torch.zeros(4, 7, dtype=torch.float64)
+    component_weights = np.linspace(0.8, 1.2, len(parts)).round(2).astype(np.float32)
+    total = torch.zeros(4, 7, dtype=torch.float64)
     spaces = []
     arrays = [torch.split(maker.tensor(array), sizes, dim=-1) for array in inputs.values()]
-    for part, q, k in zip(parts, *arrays[:2], strict=True):
+    for index, (part, q, k) in enumerate(zip(parts, *arrays[:2], strict=True)):
         if part[0] == "hyperbolic":
             spaces.append((_ball(-float(part[2])), 1.0))
         elif part[0] == "spherical":
@@ -163,8 +164,9 @@ def manifold(maker: Any, name: str, space: str, *, power: int = 2, aggregation: 
         else:
             spaces.append((geoopt.Euclidean(ndim=1), 1.0))
         own, radius = spaces[-1]
-        square = square + (radius * own.dist(own.projx(q)[:, None], own.projx(k)[None])) ** 2
-    weights = torch.softmax(-(square ** (power / 2)) / tau, -1)
+        far = radius * own.dist(own.projx(q)[:, None], own.projx(k)[None])
+        total = total + maker.tensor(component_weights)[index] * far**power
+    weights = torch.softmax(-total / tau, -1)
     if aggregation == "sum":
         output = weights @ maker.tensor(inputs["values"])
     else:
@@ -181,7 +183,8 @@ def manifold(maker: Any, name: str, space: str, *, power: int = 2, aggregation: 
     config = {"dim": sum(sizes), "space": space, "power": power, "aggregation": aggregation, "temperature": tau}
     expected = {"output": output, "attention_weights": weights}
     source = "torch and geoopt: PoincareBall, Sphere and Euclidean, float64"
-    maker.add("manifold", name, config, inputs, expected, source, tolerance=TOLERANCE)
+    parameters = {"component_weights": component_weights}
+    maker.add("manifold", name, config, inputs, expected, source, parameters=parameters, tolerance=TOLERANCE)
 
 
 def add_all(maker: Any) -> None:
