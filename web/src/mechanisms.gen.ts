@@ -341,7 +341,7 @@ export interface DualSpaceAttentionConfig {
 
 /** O = concat_h(softmax(S_h / temperature + bias) V W_v^h) W_o, S_h = w_e <q_e, k_e> / sqrt(Euclidean channels of a head) - w_h d(exp_0(q_h), exp_0(k_h)). Gulcehre et al., 2019, arXiv:1805.09786; Vaswani et al., 2017, arXiv:1706.03762. */
 export interface DualSpaceAttention extends AttentionObject<DualSpaceAttentionConfig> {
-  /** The weights of every head, (..., num_heads, n_query, n_key). */
+  /** The weights, (..., n_query, n_key): each row sums to 1, or is 0 where the mask leaves nothing. A mechanism that has heads gives those of every head, (..., num_heads, n_query, n_key). */
   attentionWeights(
     query: ArrayInput,
     keys: ArrayInput | Memory,
@@ -355,7 +355,7 @@ export interface DualSpaceAttention extends AttentionObject<DualSpaceAttentionCo
   ): Promise<Tensor>;
   /** The gradients of the last ``forward(..., training=True)``, by name: of its inputs, of a bias or float mask that was given, and of every parameter; each has the shape of what it is the gradient of. */
   backward(gradOutput: ArrayInput, options?: CallOptions): Promise<Record<string, Tensor>>;
-  /** The outputs, (..., n_query, dim). A Memory takes the place of keys and values. */
+  /** The outputs, (..., n_query, dim_value). A Memory takes the place of keys and values. */
   forward(
     query: ArrayInput,
     keys: ArrayInput,
@@ -878,7 +878,7 @@ export interface GraphRoPEAttentionConfig {
   dim: number;
   /** the largest position, without its sign, that a call may have; None: any. Default: null. */
   maxPosition?: number | null;
-  /** pair i turns by position / scaling / base^(2i / dim). Default: 10000.0. */
+  /** pair i of a head turns by position / scaling / base^(2i / dim). Default: 10000.0. */
   base?: number;
   /** divides positions. Default: 1.0. */
   scaling?: number;
@@ -900,13 +900,15 @@ export interface GraphRoPEAttentionConfig {
   topK?: number | null;
   /** share of weights dropped when training. Default: 0.0. */
   dropout?: number;
+  /** groups of channels that attend apart; divides dim and dim_value. Default: 1. */
+  numHeads?: number;
 }
 
 /** out_i = sum_j softmax_j(scale * <R(p_i) q_i, R(p_j) k_j> / temperature + bias_ij) v_j. Su et al., 2021, arXiv:2104.09864. */
 export interface GraphRoPEAttention extends AttentionObject<GraphRoPEAttentionConfig> {
   /** Rows (..., n, dim), or one, turned by positions (..., n): what a query or key becomes. */
   applyRotary(x: ArrayInput, positions: ArrayInput, options?: CallOptions): Promise<Tensor>;
-  /** The weights, (..., n_query, n_key). */
+  /** The weights, (..., n_query, n_key); of several heads, (..., num_heads, n_query, n_key). */
   attentionWeights(
     query: ArrayInput,
     keys: ArrayInput | Memory,
@@ -1069,11 +1071,13 @@ export interface HNSWAwareAttentionConfig {
   topK?: number | null;
   /** share of weights dropped when training. Default: 0.0. */
   dropout?: number;
+  /** groups of channels that attend apart; divides dim and dim_value. Default: 1. */
+  numHeads?: number;
 }
 
 /** out_i = sum_j softmax_j((scale * <q_i, k_j> - w |q_i - k_j|) / temperature + b_layer(j) + bias_ij) v_j. Malkov & Yashunin, 2018, arXiv:1603.09320. */
 export interface HNSWAwareAttention extends AttentionObject<HNSWAwareAttentionConfig> {
-  /** The weights, (..., n_query, n_key). */
+  /** The weights, (..., n_query, n_key); of several heads, (..., num_heads, n_query, n_key). */
   attentionWeights(
     query: ArrayInput,
     keys: ArrayInput | Memory,
@@ -1504,6 +1508,8 @@ export interface ManifoldAttentionConfig {
   power?: number;
   /** sum: values of any kind; mean: values are points of the space, and the output is their Fréchet mean. Default: "sum". */
   aggregation?: "sum" | "mean";
+  /** the curvatures are parameters that are trained. Default: false. */
+  adaptiveCurvature?: boolean;
   /** seed of the initial parameters and of dropout. Default: 0. */
   seed?: number;
   /** keys that one call may have; more is an InputTooLargeError. Default: 100000. */
@@ -1516,9 +1522,9 @@ export interface ManifoldAttentionConfig {
   dropout?: number;
 }
 
-/** out_i = sum_j w_ij v_j, or the mean of values that are points: the point with the least sum_j w_ij d(., v_j)^2; w_ij = softmax_j(-d(q_i, k_j)^power / temperature + bias_ij). Gulcehre et al., 2019, arXiv:1805.09786; Gu et al., 2019, ICLR. */
+/** out_i = sum_j w_ij v_j, or the mean of values that are points: the point with the least sum_j w_ij d(., v_j)^2; w_ij = softmax_j(-sum_s a_s d_s(q_i, k_j)^power / temperature + bias_ij). Gulcehre et al., 2019, arXiv:1805.09786; Gu et al., 2019, ICLR. */
 export interface ManifoldAttention extends AttentionObject<ManifoldAttentionConfig> {
-  /** The weights, (..., n_query, n_key): each row sums to 1, or is 0 where the mask leaves nothing. */
+  /** The weights, (..., n_query, n_key): each row sums to 1, or is 0 where the mask leaves nothing. A mechanism that has heads gives those of every head, (..., num_heads, n_query, n_key). */
   attentionWeights(
     query: ArrayInput,
     keys: ArrayInput | Memory,
@@ -1609,7 +1615,7 @@ export interface MixedCurvatureAttentionConfig {
 
 /** out_i = sum_j softmax_j(-sum_s w_s d_s(q_i, k_j)^2 / temperature + bias_ij) v_j. Gu et al., 2019, ICLR. */
 export interface MixedCurvatureAttention extends AttentionObject<MixedCurvatureAttentionConfig> {
-  /** The weights, (..., n_query, n_key): each row sums to 1, or is 0 where the mask leaves nothing. */
+  /** The weights, (..., n_query, n_key): each row sums to 1, or is 0 where the mask leaves nothing. A mechanism that has heads gives those of every head, (..., num_heads, n_query, n_key). */
   attentionWeights(
     query: ArrayInput,
     keys: ArrayInput | Memory,
@@ -2286,11 +2292,13 @@ export interface TemporalAttentionConfig {
   topK?: number | null;
   /** share of weights dropped when training. Default: 0.0. */
   dropout?: number;
+  /** groups of channels that attend apart; divides dim and dim_value. Default: 1. */
+  numHeads?: number;
 }
 
 /** out_i = sum_j softmax_j(scale * <q_i, k_j> / temperature + a exp(-|t_i - t_j| / theta) + bias_ij) v_j. Kazemi et al., 2019, arXiv:1907.05321 (Time2Vec). */
 export interface TemporalAttention extends AttentionObject<TemporalAttentionConfig> {
-  /** The weights, (..., n_query, n_key). */
+  /** The weights, (..., n_query, n_key); of several heads, (..., num_heads, n_query, n_key). */
   attentionWeights(
     query: ArrayInput,
     keys: ArrayInput | Memory,
