@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import kernels, selected
+from . import kernels, selected, threads
 from .finite import raise_non_finite
 from .problem import Gradients, Problem
 from .products import (
@@ -53,7 +53,7 @@ __all__ = [
 Float32Array = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
 
-SMALL = 1_000_000  # multiply-adds below which a call is never split, so need not be measured further
+SMALL = 1_000_000  # multiply-adds below which a call is never split
 
 
 def attend(
@@ -87,7 +87,8 @@ def attend(
     if not (options or normalize or return_lse) and mask is None and query.ndim == 2 == keys.ndim == values.ndim:
         n_query, dim = query.shape
         n_key, dim_value = values.shape
-        if n_query * n_key * dim < SMALL and query.dtype is keys.dtype is values.dtype is FLOAT32:
+        whole = n_query <= QUERY_BLOCK or n_query * n_key * dim < SMALL or 1 in (max_threads, threads.threads())
+        if whole and query.dtype is keys.dtype is values.dtype is FLOAT32:
             if out is None:
                 out = np.empty((n_query, dim_value), FLOAT32)
             try:

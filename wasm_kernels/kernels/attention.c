@@ -44,27 +44,31 @@ static int32_t attend_many(const rv_head *head, int64_t first, int64_t n, float 
 
 static int32_t attend_few(const rv_head *head, int64_t first, int64_t n, float *out, int64_t out_row, float *lse,
                           float *scratch) {
-  float *scores = scratch, *extra = scores + VL * RV_KEY_TILE, *acc = extra + RV_KEY_TILE, top[VL], sum[VL], defect[VL];
-  const int64_t dim_value = head->dim_value;
+  const int64_t dim = head->dim, dim_value = head->dim_value;
+  rv_few_scratch s = few_scratch(scratch, dim_value);
+  float top[VL], sum[VL], defect[VL];
   rv_walk walk;
-  memset(acc, 0, sizeof(float) * (size_t)(n * dim_value));
-  for (int64_t q = 0; q < n; q++) top[q] = RV_LOWEST, sum[q] = 0, defect[q] = 0;
+  memset(s.acc, 0, sizeof(float) * (size_t)(n * dim_value));
+  for (int64_t q = 0; q < n; q++) {
+    memcpy(s.queries + q * dim, head->query + (first + q) * head->query_row, sizeof(float) * (size_t)dim);
+    top[q] = RV_LOWEST, sum[q] = 0, defect[q] = 0;
+  }
   walk_begin(&walk, head, first, n);
   while (walk_next(&walk, head)) {
     const float *values = head->values + walk.key * head->value_row;
     const int nv = (int)((walk.keys + VL - 1) / VL);
     for (int64_t q = 0; q < n; q += RV_FEW) {
       const int64_t group = rv_min_int(RV_FEW, n - q);
-      float *lines = scores + q * RV_KEY_TILE;
-      few_raw(head, first + q, group, walk.key, walk.keys, lines, extra, defect + q);
+      float *lines = s.scores + q * RV_KEY_TILE;
+      few_raw(head, s.queries + q * dim, first + q, group, walk.key, walk.keys, lines, s.extra, defect + q);
       for (int64_t i = 0; i < group; i++) {
         float *line = lines + i * RV_KEY_TILE;
         few_score(head, first + q + i, walk.key, walk.keys, walk_bits(&walk, head), line, nv);
-        few_softmax(line, top + q + i, sum + q + i, acc + (q + i) * dim_value, dim_value, nv);
+        few_softmax(line, top + q + i, sum + q + i, s.acc + (q + i) * dim_value, dim_value, nv);
         if (head->drop.threshold > 0)
           drop_lanes_are_keys(&head->drop, line, nv, walk.key, query_hash(&head->drop, first + q + i));
       }
-      few_values(group, walk.keys, dim_value, lines, values, head->value_row, acc + q * dim_value);
+      few_values(group, walk.keys, dim_value, lines, values, head->value_row, s.acc + q * dim_value, s.part);
     }
   }
   float bad = 0;
@@ -72,7 +76,7 @@ static int32_t attend_few(const rv_head *head, int64_t first, int64_t n, float *
     const float inverse = (sum[q] > 0 ? keep_factor(head) / sum[q] : 0.0f) + defect[q];
     bad += defect[q];
     for (int64_t c = 0; c < dim_value; c++) {
-      out[q * out_row + c] = acc[q * dim_value + c] * inverse;
+      out[q * out_row + c] = s.acc[q * dim_value + c] * inverse;
       bad += out[q * out_row + c] * 0.0f;
     }
     if (lse) lse[q] = log_sum_exp(top[q], sum[q]) + defect[q];

@@ -1,13 +1,29 @@
 /* Attention of fewer queries than lanes: keys and values are read once, in order, and the time is the memory's.
  * One key is a lane of the softmax, one channel a lane of the products; RV_FEW queries share each load.
- *   scores (queries, RV_KEY_TILE)   acc (queries, dim_value)   top, sum (queries) */
+ *   queries (queries, dim)   scores, extra (queries, RV_KEY_TILE)   acc, part (queries, dim_value)   top, sum (queries) */
 #ifndef RV_ATTENTION_FEW_H
 #define RV_ATTENTION_FEW_H
 
 enum { RV_FEW = 4, RV_TILE_VECTORS = RV_KEY_TILE / VL };
 
-/* Rows to come are fetched ahead: keys and values pass once, and it is memory that is waited for.
- * scores[q, j] = <query q, key j> for nq queries and nk keys (multiples of four, or clamped to the last key). */
+typedef struct {
+  float *scores, *extra, *queries, *acc, *part;
+} rv_few_scratch;
+
+/* From the next cache line on: rows of keys and values begin anywhere, and a load that crosses lines beside another one
+ * that does costs a third of the speed. So the queries are copied, too. */
+RV_INLINE rv_few_scratch few_scratch(float *scratch, int64_t dim_value) {
+  rv_few_scratch s;
+  s.scores = scratch + (64 - ((uintptr_t)scratch & 63)) / sizeof(float);
+  s.extra = s.scores + VL * RV_KEY_TILE;
+  s.acc = s.extra + RV_KEY_TILE;
+  s.part = s.acc + VL * dim_value;
+  s.queries = s.part + RV_FEW * dim_value;
+  return s;
+}
+
+/* scores[q, j] = <query q, key j> for nq queries and nk keys (multiples of four, or clamped to the last key). The keys
+ * to come are fetched from the second cache level meanwhile. */
 RV_INLINE void few_dots(const int nq, const int nk, int64_t dim, const float *query, int64_t query_row,
                         const float *const *key, float *scores) {
   vf acc[4][8];
@@ -35,10 +51,51 @@ RV_INLINE void few_dots(const int nq, const int nk, int64_t dim, const float *qu
       v_hsum4(scores + q * RV_KEY_TILE + j, acc[q][j], acc[q][j + 1], acc[q][j + 2], acc[q][j + 3]);
 }
 
+/* The same for four long keys, each read to its end before the next: memory delivers one stream at full speed, and
+ * several beside each other at a third of it, since prefetchers follow only the first. */
+RV_INLINE void few_long_dots(const int nq, int64_t dim, const float *query, int64_t query_row, const float *const *key,
+                             float *scores) {
+  const int chains = nq == 1 ? 4 : 2;
+  vf sum[4][4];
+  for (int j = 0; j < 4; j++) {
+    vf acc[4][4];
+    RV_UNROLL for (int q = 0; q < nq; q++)
+      RV_UNROLL for (int u = 0; u < chains; u++) acc[q][u] = v_zero();
+    int64_t d = 0;
+    for (; d + chains * VL <= dim; d += chains * VL) {
+      RV_UNROLL for (int u = 0; u < chains; u++) {
+        const vf keys = v_load(key[j] + d + u * VL);
+        RV_UNROLL for (int q = 0; q < nq; q++)
+          acc[q][u] = v_fma(v_load(query + q * query_row + d + u * VL), keys, acc[q][u]);
+      }
+    }
+    for (; d < dim; d += VL) {
+      const int64_t n = rv_min_int(VL, dim - d);
+      const vf keys = v_load_n(key[j] + d, n);
+      RV_UNROLL for (int q = 0; q < nq; q++) acc[q][0] = v_fma(v_load_n(query + q * query_row + d, n), keys, acc[q][0]);
+    }
+    RV_UNROLL for (int q = 0; q < nq; q++) {
+      sum[q][j] = v_add(acc[q][0], acc[q][1]);
+      if (chains == 4) sum[q][j] = v_add(sum[q][j], v_add(acc[q][2], acc[q][3]));
+    }
+  }
+  RV_UNROLL for (int q = 0; q < nq; q++)
+    v_hsum4(scores + q * RV_KEY_TILE, sum[q][0], sum[q][1], sum[q][2], sum[q][3]);
+}
+
+enum { RV_LONG = 256 }; /* floats of a row from which on rows are read one after the other */
+
 RV_INLINE void few_scores_of(const int nq, const int nk, int64_t n, int64_t dim, const float *query,
                              int64_t query_row, const float *keys, int64_t key_row, float *scores) {
+  const float *key[8];
+  if (dim >= RV_LONG) {
+    for (int64_t j = 0; j < n; j += 4) {
+      for (int i = 0; i < 4; i++) key[i] = keys + (j + i < n ? j + i : n - 1) * key_row;
+      few_long_dots(nq, dim, query, query_row, key, scores + j);
+    }
+    return;
+  }
   for (int64_t j = 0; j < n; j += nk) {
-    const float *key[8];
     for (int i = 0; i < nk; i++) key[i] = keys + (j + i < n ? j + i : n - 1) * key_row;
     few_dots(nq, nk, dim, query, query_row, key, scores + j);
   }
@@ -54,46 +111,41 @@ static void few_scores(int64_t nq, int64_t n, int64_t dim, const float *query, i
   }
 }
 
-/* acc[q, :] += sum_j weights[q, j] * values[j, :], for rows longer than registers hold. A few rows of values are read at
- * a time from end to end, as streams; acc stays in the first cache level. */
-enum { RV_STREAMS = 8 };
-
-RV_INLINE void few_wide_values(const int nq, int64_t n, int64_t dim_value, const float *weights, const float *values,
-                             int64_t value_row, float *acc) {
-  for (int64_t j = 0; j < n; j += RV_STREAMS) {
-    const float *row[RV_STREAMS];
-    vf weight[4][RV_STREAMS];
-    RV_UNROLL for (int r = 0; r < RV_STREAMS; r++) {
-      const int64_t at = j + r < n ? j + r : n - 1;
-      row[r] = values + at * value_row;
-      RV_UNROLL for (int q = 0; q < nq; q++) weight[q][r] = v_set(j + r < n ? weights[q * RV_KEY_TILE + at] : 0.0f);
-    }
+/* acc[q, :] += sum_j weights[q, j] * values[j, :], for rows longer than registers hold: row after row, as for keys. The
+ * sum over the tile grows in `part` (queries, dim_value), in the first cache level, and is added to acc at the end. */
+RV_INLINE void few_long_values(const int nq, int64_t n, int64_t dim_value, const float *weights, const float *values,
+                               int64_t value_row, float *acc, float *part) {
+  memset(part, 0, sizeof(float) * (size_t)(nq * dim_value));
+  for (int64_t j = 0; j < n; j++, values += value_row) {
+    vf weight[4];
+    RV_UNROLL for (int q = 0; q < nq; q++) weight[q] = v_set(weights[q * RV_KEY_TILE + j]);
     int64_t c = 0;
-    for (; c + VL <= dim_value; c += VL) {
-      vf sum[4];
-      RV_UNROLL for (int q = 0; q < nq; q++) sum[q] = v_load(acc + q * dim_value + c);
-      RV_UNROLL for (int r = 0; r < RV_STREAMS; r++) {
-        const vf value = v_load(row[r] + c);
-        __builtin_prefetch(row[r] + c + RV_STREAMS * value_row);
-        RV_UNROLL for (int q = 0; q < nq; q++) sum[q] = v_fma(weight[q][r], value, sum[q]);
+    for (; c + 4 * VL <= dim_value; c += 4 * VL) {
+      RV_UNROLL for (int u = 0; u < 4; u++) {
+        const vf value = v_load(values + c + u * VL);
+        RV_UNROLL for (int q = 0; q < nq; q++) {
+          float *p = part + q * dim_value + c + u * VL;
+          v_store(p, v_fma(weight[q], value, v_load(p)));
+        }
       }
-      RV_UNROLL for (int q = 0; q < nq; q++) v_store(acc + q * dim_value + c, sum[q]);
     }
-    if (c == dim_value) continue;
-    const int64_t tail = dim_value - c;
-    RV_UNROLL for (int q = 0; q < nq; q++) {
-      vf sum = v_load_n(acc + q * dim_value + c, tail);
-      RV_UNROLL for (int r = 0; r < RV_STREAMS; r++) sum = v_fma(weight[q][r], v_load_n(row[r] + c, tail), sum);
-      v_store_n(acc + q * dim_value + c, sum, tail);
+    for (; c < dim_value; c += VL) {
+      const int64_t tail = rv_min_int(VL, dim_value - c);
+      const vf value = v_load_n(values + c, tail);
+      RV_UNROLL for (int q = 0; q < nq; q++) {
+        float *p = part + q * dim_value + c;
+        v_store_n(p, v_fma(weight[q], value, v_load_n(p, tail)), tail);
+      }
     }
   }
+  for (int64_t i = 0; i < nq * dim_value; i++) acc[i] += part[i];
 }
 
-/* acc[q, :] += sum_j weights[q, j] * values[j, :], with all of acc in registers where it is at most `wide` vectors. */
+/* acc[q, :] += sum_j weights[q, j] * values[j, :], up to `wide` vectors of acc at a time in registers. */
 RV_INLINE void few_values_of(const int nq, const int wide, int64_t n, int64_t dim_value, const float *weights,
-                             const float *values, int64_t value_row, float *acc) {
-  if (dim_value > wide * VL) {
-    few_wide_values(nq, n, dim_value, weights, values, value_row, acc);
+                             const float *values, int64_t value_row, float *acc, float *part) {
+  if (dim_value >= RV_LONG) {
+    few_long_values(nq, n, dim_value, weights, values, value_row, acc, part);
     return;
   }
   int64_t c = 0;
@@ -112,12 +164,12 @@ RV_INLINE void few_values_of(const int nq, const int wide, int64_t n, int64_t di
 }
 
 static void few_values(int64_t nq, int64_t n, int64_t dim_value, const float *weights, const float *values,
-                       int64_t value_row, float *acc) {
+                       int64_t value_row, float *acc, float *part) {
   switch (nq) {
-    case 1: few_values_of(1, 8, n, dim_value, weights, values, value_row, acc); break;
-    case 2: few_values_of(2, 4, n, dim_value, weights, values, value_row, acc); break;
-    case 3: few_values_of(3, 2, n, dim_value, weights, values, value_row, acc); break;
-    default: few_values_of(4, 2, n, dim_value, weights, values, value_row, acc);
+    case 1: few_values_of(1, 8, n, dim_value, weights, values, value_row, acc, part); break;
+    case 2: few_values_of(2, 4, n, dim_value, weights, values, value_row, acc, part); break;
+    case 3: few_values_of(3, 2, n, dim_value, weights, values, value_row, acc, part); break;
+    default: few_values_of(4, 2, n, dim_value, weights, values, value_row, acc, part);
   }
 }
 
@@ -171,13 +223,13 @@ RV_INLINE float *zero_behind(float *line, int64_t n) {
   return line;
 }
 
-/* Raw scores of `group` queries from `query` against the tile of keys: lines (queries, RV_KEY_TILE). */
-static void few_raw(const rv_head *head, int64_t query, int64_t group, int64_t key, int64_t keys, float *lines,
-                    float *extra, float *defect) {
-  const float *queries = head->query + query * head->query_row, *rows = head->keys + key * head->key_row;
+/* Raw scores of `group` queries (group, dim), the first of them number `query`, against the tile of keys: lines (queries, RV_KEY_TILE). */
+static void few_raw(const rv_head *head, const float *queries, int64_t query, int64_t group, int64_t key, int64_t keys,
+                    float *lines, float *extra, float *defect) {
+  const float *rows = head->keys + key * head->key_row;
   const int nv = (int)((keys + VL - 1) / VL);
   if (head->n_segments == 0) {
-    few_scores(group, keys, head->dim, queries, head->query_row, rows, head->key_row, lines);
+    few_scores(group, keys, head->dim, queries, head->dim, rows, head->key_row, lines);
     for (int64_t i = 0; i < group; i++)
       defect[i] += line_defect(zero_behind(lines + i * RV_KEY_TILE, keys), nv);
   }
@@ -186,7 +238,7 @@ static void few_raw(const rv_head *head, int64_t query, int64_t group, int64_t k
     float aux[RV_KEY_TILE], lane_defect[RV_KEY_TILE];
     for (int64_t j = 0; j < nv * VL; j++) aux[j] = j < keys ? aux_of(head->key_aux, head->key_aux_row, key + j, s) : 0;
     for (int64_t i = 0; i < group; i++) {
-      const float *row = queries + i * head->query_row + at.begin;
+      const float *row = queries + i * head->dim + at.begin;
       if (at.kind == RV_DOT)
         few_scores(1, keys, at.end - at.begin, row, 0, rows + at.begin, head->key_row, extra);
       else
