@@ -58,7 +58,12 @@ async function buildVariant({ folder, options, plugins }) {
   const library = { ...common, ...options, outdir: folder, minify: true, write: false };
   const builds = [
     // The kernels' runtime is a part that is fetched when it is loaded.
-    { entryPoints: { index: join(WEB, "src/index.ts") }, splitting: true, chunkNames: "part-[hash]", plugins },
+    {
+      entryPoints: { index: join(WEB, "src/index.ts") },
+      splitting: true,
+      chunkNames: "part-[hash]",
+      plugins,
+    },
     // Where only it is wanted it is one file, and one more each for who wants a worker or asks what there is.
     {
       entryPoints: { wasm: join(WEB, "src/wasm/index.ts") },
@@ -92,7 +97,10 @@ async function smaller(code) {
   const compress = { passes: 3, unsafe_arrows: true, pure_getters: true };
   const { code: small } = await minify(code, { module: true, ecma: 2022, compress });
   // Pyodide's address is known when it is asked for; a bundler is not to look for it. Terser drops such comments.
-  return small.replace(/(?<![\w.$])import\((?=[\w$])/g, "import(/* webpackIgnore: true */ /* @vite-ignore */ ");
+  return small.replace(
+    /(?<![\w.$])import\((?=[\w$])/g,
+    "import(/* webpackIgnore: true */ /* @vite-ignore */ ",
+  );
 }
 
 /** Imports of a module that stay imports, of another file of the package. */

@@ -53,9 +53,7 @@ export async function load(
   const { runtime = "pyodide", worker = true, modules = {}, onProgress } = options;
   if (runtime !== "pyodide") throw new LoadError(`runtime is '${runtime}'; expected 'pyodide' or 'wasm'`);
   const assets: HostAssets = { ...(await locate(options)), modules };
-  const connection = worker
-    ? await connectWorker(workerScript(options))
-    : connectHere();
+  const connection = worker ? await connectWorker(workerScript(options)) : connectHere();
   try {
     const description = decode(await connection.start(assets, onProgress)) as unknown as Description;
     return new Client(connection, description, !worker) as RuvectorAttention;

@@ -3,7 +3,7 @@
 import { Client } from "../client.js";
 import { connectWorker, type WorkerScript } from "../connect.js";
 import type { Description } from "../description.js";
-import { AttentionError, LoadError } from "../errors.js";
+import { AttentionError, LoadError, RuntimeLostError } from "../errors.js";
 import { decode } from "../tensor.js";
 import type { KernelOptions } from "./types.js";
 
@@ -18,6 +18,7 @@ export async function loadWorker(
     return new Client(connection, description, false);
   } catch (error) {
     connection.lose(error instanceof AttentionError ? error : new LoadError(String(error)));
-    throw error;
+    // a worker that was lost before it ever answered is one whose script was not there
+    throw error instanceof RuntimeLostError ? new LoadError(error.message) : error;
   }
 }
