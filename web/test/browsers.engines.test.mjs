@@ -26,6 +26,13 @@ const engines = {
         cdp: () => page.context().newCDPSession(page),
       };
     },
+    async heap(session) {
+      const devtools = await session.cdp();
+      return async () => {
+        await devtools.send("HeapProfiler.collectGarbage");
+        return (await devtools.send("Runtime.getHeapUsage")).usedSize;
+      };
+    },
   },
   Firefox: {
     backend: "wasm-relaxed-simd",
@@ -95,13 +102,24 @@ for (const [name, engine] of Object.entries(engines)) {
       assert(results.length > 100, `${results.length} checks ran; expected those of every instruction set`);
     });
 
+    if (engine.heap)
+      test("what was disposed leaves nothing in JavaScript's heap either", async () => {
+        const used = await engine.heap(session);
+        await session.evaluate("globalThis.makeAndDispose(20000)");
+        const before = await used();
+        await session.evaluate("globalThis.makeAndDispose(50000)");
+        const after = await used();
+        assert(after - before < 200_000, `${after - before} bytes are left of 100 000 objects`);
+      });
+
     if (engine.pyodide)
       test("Pyodide", async (t) => {
         const started = performance.now();
         const report = await reportOf(session, `${server.url}web/test/engine.html?suite=pyodide`, 120);
         const seconds = ((performance.now() - started) / 1000).toFixed(1);
         console.log(`${session.version}: Pyodide and a golden vector in ${seconds} s, ${report.backend}`);
-        for (const { what, error } of report.results) await t.test(what, () => assert.equal(error, undefined));
+        for (const { what, error } of report.results)
+          await t.test(what, () => assert.equal(error, undefined));
         assert.equal(report.results.length, 2);
       });
   });
