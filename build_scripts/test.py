@@ -171,6 +171,19 @@ def web(script: str) -> list[Command]:
     return [Command(["npm", "run", "--silent", script], cwd=WEB, env=env)]
 
 
+def package() -> list[Command]:
+    build.build_web()
+    toolchain.fixtures()
+    env = {"CHROMIUM": str(toolchain.chromium())}
+    return [Command(["npm", "run", "--silent", "test:package"], cwd=WEB, env=env)]
+
+
+def engines() -> list[Command]:
+    build.build_web()
+    env = {"CHROMIUM": str(toolchain.chromium()), **toolchain.engines()}
+    return [Command(["npm", "run", "--silent", "test:engines"], cwd=WEB, env=env)]
+
+
 def backends() -> list[str]:
     """All that the native package can run on this machine, best first."""
     toolchain.install_native()
@@ -197,6 +210,8 @@ def stages() -> list[Stage]:
         ),
         Stage("js", functools.partial(web, "test")),
         Stage("page", functools.partial(web, "test:page")),
+        Stage("package", package),
+        Stage("engines", engines),
     ]
 
 

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from toolchain_compilers import emscripten, emscripten_version, llvm_tool, zig
+from toolchain_engines import engines, firefox, npm_packages, webkit, windowless
 from toolchain_pyodide import VERSIONS as PYODIDE_VERSIONS
 from toolchain_pyodide import pyodide
 from toolchain_store import (
@@ -42,6 +43,8 @@ __all__ = [
     "chromium",
     "emscripten",
     "emscripten_version",
+    "engines",
+    "fixtures",
     "install_native",
     "llvm_tool",
     "node_modules",
@@ -157,21 +160,12 @@ def _find_chromium() -> Path | None:
 
 def node_modules() -> Path:
     """`web/node_modules`, as package-lock.json has it."""
-    web = ROOT / "web"
-    folder, lock = web / "node_modules", web / "package-lock.json"
-    if not lock.is_file():
-        raise ToolchainError(f"{lock.relative_to(ROOT)} is missing; expected the lock of the npm package in web/")
-    if shutil.which("npm") is None:
-        raise ToolchainError("the JavaScript part needs Node.js 20 or newer with npm on PATH; npm was not found")
-    key = content_hash([lock, web / "package.json"])
-    if is_current(folder, key):
-        return folder
-    with locked("node_modules"):
-        if not is_current(folder, key):
-            say("installing npm packages in web/")
-            run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], quiet=True, cwd=web)
-            mark_current(folder, key)
-    return folder
+    return npm_packages(ROOT / "web")
+
+
+def fixtures() -> Path:
+    """What the fixtures of `web/fixtures` are built with."""
+    return npm_packages(ROOT / "web" / "fixtures")
 
 
 def main() -> None:
@@ -183,11 +177,18 @@ def main() -> None:
         **{f"pyodide-{version}": partial(pyodide, version) for version in PYODIDE_VERSIONS},
         "chromium": chromium,
         "node_modules": node_modules,
+        "fixtures": fixtures,
+        "windowless": lambda: " ".join(windowless().values()),
+        "firefox": firefox,
+        "webkit": lambda: webkit()["WEBKIT_BROWSER"],
     }
-    usual = [name for name in pieces if name != "zig"]
+    extra = {"zig", "firefox", "webkit"}
+    usual = [name for name in pieces if name not in extra]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = ", ".join(pieces)
-    parser.add_argument("piece", nargs="*", metavar="PIECE", help=f"one of {known}; default: all but zig, the fallback")
+    parser.add_argument(
+        "piece", nargs="*", metavar="PIECE", help=f"one of {known}; default: all but zig, firefox, webkit"
+    )
     chosen = parser.parse_args().piece or usual
     if unknown := [name for name in chosen if name not in pieces]:
         parser.error(f"unknown piece {unknown[0]!r}; expected one of {known}")

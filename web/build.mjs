@@ -12,6 +12,7 @@ import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
+import { minify } from "terser";
 
 const WEB = fileURLToPath(new URL(".", import.meta.url));
 const LIB = join(WEB, "dist/lib");
@@ -29,37 +30,18 @@ const common = {
   logLevel: "warning",
 };
 
+/**
+ * The package twice. dist/lib runs wherever modules do, in Node and in a page without a bundler. dist/lib/browser is what
+ * bundlers take for a page: without a word of Node in it, because some of them refuse `node:` wherever they see it.
+ */
+const VARIANTS = [
+  { folder: LIB, options: {}, plugins: [] },
+  { folder: join(LIB, "browser"), options: { define: { process: "undefined" } }, plugins: [assetsAbove()] },
+];
+
 async function buildLibrary() {
   await rm(LIB, { recursive: true, force: true });
-  const library = { ...common, outdir: LIB, minify: true, sourcemap: true, sourcesContent: false };
-  // The kernels' runtime is a part that is fetched when it is loaded.
-  await build({
-    ...library,
-    entryPoints: { index: join(WEB, "src/index.ts") },
-    splitting: true,
-    chunkNames: "part-[hash]",
-  });
-  // Where only it is wanted it is one file, and one more each for who wants a worker or asks what there is.
-  await build({
-    ...library,
-    entryPoints: { wasm: join(WEB, "src/wasm/index.ts") },
-    plugins: [
-      elsewhere(/\/worker_client\.js$/, "./wasm_client.js"),
-      elsewhere(/\/description\.gen\.js$/, "./wasm_description.js"),
-    ],
-  });
-  await build({
-    ...library,
-    entryPoints: {
-      wasm_client: join(WEB, "src/wasm/worker_client.ts"),
-      wasm_description: join(WEB, "src/wasm/description.gen.ts"),
-    },
-    plugins: [elsewhere(/\/errors\.js$/, "./wasm.js")],
-  });
-  await build({
-    ...library,
-    entryPoints: { worker: join(WEB, "src/worker.ts"), wasm_worker: join(WEB, "src/wasm/worker.ts") },
-  });
+  for (const variant of VARIANTS) await buildVariant(variant);
   if (options.kernels) {
     for (const file of await readdir(options.kernels)) {
       if (file.endsWith(".wasm")) await copyFile(join(options.kernels, file), join(LIB, file));
@@ -72,11 +54,73 @@ async function buildLibrary() {
   if (status !== 0) throw new Error("tsc found errors");
 }
 
+async function buildVariant({ folder, options, plugins }) {
+  const library = { ...common, ...options, outdir: folder, minify: true, write: false };
+  const builds = [
+    // The kernels' runtime is a part that is fetched when it is loaded.
+    {
+      entryPoints: { index: join(WEB, "src/index.ts") },
+      splitting: true,
+      chunkNames: "part-[hash]",
+      plugins,
+    },
+    // Where only it is wanted it is one file, and one more each for who wants a worker or asks what there is.
+    {
+      entryPoints: { wasm: join(WEB, "src/wasm/index.ts") },
+      plugins: [
+        elsewhere(/\/worker_client\.js$/, "./wasm_client.js"),
+        elsewhere(/\/description\.gen\.js$/, "./wasm_description.js"),
+        ...plugins,
+      ],
+    },
+    {
+      entryPoints: {
+        wasm_client: join(WEB, "src/wasm/worker_client.ts"),
+        wasm_description: join(WEB, "src/wasm/description.gen.ts"),
+      },
+      plugins: [elsewhere(/\/errors\.js$/, "./wasm.js"), ...plugins],
+    },
+    {
+      entryPoints: { worker: join(WEB, "src/worker.ts"), wasm_worker: join(WEB, "src/wasm/worker.ts") },
+      plugins,
+    },
+  ];
+  await mkdir(folder, { recursive: true });
+  for (const part of builds) {
+    const { outputFiles } = await build({ ...library, ...part });
+    for (const { path, text } of outputFiles) await writeFile(path, await smaller(text));
+  }
+}
+
+/** What esbuild leaves: code behind a condition that another module decides, and a few per cent. */
+async function smaller(code) {
+  const compress = { passes: 3, unsafe_arrows: true, pure_getters: true };
+  const { code: small } = await minify(code, { module: true, ecma: 2022, compress });
+  // Pyodide's address is known when it is asked for; a bundler is not to look for it. Terser drops such comments.
+  return small.replace(
+    /(?<![\w.$])import\((?=[\w$])/g,
+    "import(/* webpackIgnore: true */ /* @vite-ignore */ ",
+  );
+}
+
 /** Imports of a module that stay imports, of another file of the package. */
 function elsewhere(filter, path) {
   return {
     name: "elsewhere",
     setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })),
+  };
+}
+
+/** What both variants share lies in the folder above the second. */
+function assetsAbove() {
+  const shared = /"\.\/(?=wasm-[a-z0-9-]+\.wasm"|assets\/")/g;
+  return {
+    name: "assets-above",
+    setup: ({ onLoad }) =>
+      onLoad({ filter: /\/src\/(load|wasm\/module)\.ts$/ }, async ({ path }) => ({
+        contents: (await readFile(path, "utf8")).replace(shared, '"../'),
+        loader: "ts",
+      })),
   };
 }
 

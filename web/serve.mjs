@@ -24,10 +24,13 @@ const TYPES = {
 
 export const PAGE = fileURLToPath(new URL("dist/page", import.meta.url));
 
-/** Resolves to { url, close } once it listens; port 0 takes a free one. */
-export async function serve(folder = PAGE, port = 0) {
+/** Resolves to { url, close } once it listens; port 0 takes a free one. Headers go with every answer. */
+export async function serve(folder = PAGE, port = 0, headers = {}) {
   const root = await realpath(resolve(folder));
-  const server = createServer((request, response) => void answer(root, request, response));
+  const server = createServer((request, response) => {
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    void answer(root, request, response);
+  });
   await new Promise((listening, failed) => {
     server.once("error", failed);
     server.listen(port, "127.0.0.1", listening);

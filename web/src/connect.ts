@@ -14,22 +14,29 @@ export function connectHere(): Connection {
   return connection;
 }
 
-export async function connectWorker(url: URL | string): Promise<Connection> {
-  return IN_NODE ? connectNodeWorker(url) : connectWebWorker(url);
+/**
+ * Where a worker's script lies; in browsers, what starts it: bundlers take a worker along where they see
+ * `new Worker(new URL(…, import.meta.url))` written out, and nowhere else.
+ */
+export type WorkerScript = string | URL | (() => Worker);
+
+export async function connectWorker(script: WorkerScript): Promise<Connection> {
+  return IN_NODE ? connectNodeWorker(script as string | URL) : connectWebWorker(script);
 }
 
-function connectWebWorker(url: URL | string): Connection {
+function connectWebWorker(script: WorkerScript): Connection {
   if (typeof Worker === "undefined") {
     throw new LoadError("this environment has no Web Worker; load with { worker: false }");
   }
-  const worker = new Worker(url, { type: "module", name: "ruvector-attention" });
+  const worker = typeof script === "function" ? script() : new Worker(script, { type: "module" });
+  const place = typeof script === "function" ? "its script" : script;
   const connection = new Connection(
     (message, transfer) => worker.postMessage(message, transfer),
     () => worker.terminate(),
   );
   worker.addEventListener("message", (event: MessageEvent<FromHost>) => connection.receive(event.data));
   worker.addEventListener("error", (event) => {
-    connection.lose(new RuntimeLostError(`the worker stopped: ${event.message || `cannot load ${url}`}`));
+    connection.lose(new RuntimeLostError(`the worker stopped: ${event.message || `cannot load ${place}`}`));
   });
   worker.addEventListener("messageerror", () => {
     connection.lose(new RuntimeLostError("the worker sent a message that cannot be read"));

@@ -1,10 +1,10 @@
 /** Finds the assets, opens a connection, and hands out the client. */
 import { Client } from "./client.js";
-import { connectHere, connectWorker } from "./connect.js";
+import { connectHere, connectWorker, type WorkerScript } from "./connect.js";
 import type { Description } from "./description.js";
 import { AttentionError, LoadError } from "./errors.js";
 import type { Mechanisms, MechanismsByName } from "./mechanisms.gen.js";
-import { absolute, folder } from "./places.js";
+import { absolute, folder, IN_NODE } from "./places.js";
 import type { HostAssets, Progress } from "./protocol.js";
 import { decode } from "./tensor.js";
 import type { KernelOptions, KernelsHere, KernelsInWorker } from "./wasm/types.js";
@@ -53,9 +53,7 @@ export async function load(
   const { runtime = "pyodide", worker = true, modules = {}, onProgress } = options;
   if (runtime !== "pyodide") throw new LoadError(`runtime is '${runtime}'; expected 'pyodide' or 'wasm'`);
   const assets: HostAssets = { ...(await locate(options)), modules };
-  const connection = worker
-    ? await connectWorker(options.workerURL ?? new URL("./worker.js", import.meta.url))
-    : connectHere();
+  const connection = worker ? await connectWorker(workerScript(options)) : connectHere();
   try {
     const description = decode(await connection.start(assets, onProgress)) as unknown as Description;
     return new Client(connection, description, !worker) as RuvectorAttention;
@@ -65,10 +63,18 @@ export async function load(
   }
 }
 
+/** Ours, unless it is said to lie elsewhere. */
+function workerScript({ workerURL }: LoadOptions): WorkerScript {
+  if (workerURL !== undefined) return workerURL;
+  if (IN_NODE) return new URL("./worker.js", import.meta.url);
+  return () => new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+}
+
 async function locate(options: LoadOptions): Promise<{ indexURL: string; wheel: string }> {
   const { indexURL, wheel } = options;
   if (indexURL && wheel) return { indexURL: folder(indexURL), wheel: absolute(wheel) };
-  const base = folder(options.assetBase ?? new URL("./assets/", import.meta.url));
+  const here = new URL(import.meta.url).href; // bundlers would look for a file in new URL("…", import.meta.url)
+  const base = folder(options.assetBase ?? new URL("./assets/", here));
   const manifest = await readJson(new URL("assets.json", base));
   return {
     indexURL: indexURL ? folder(indexURL) : new URL(manifest.pyodide, base).href,
@@ -78,7 +84,7 @@ async function locate(options: LoadOptions): Promise<{ indexURL: string; wheel: 
 
 async function readJson(url: URL): Promise<{ pyodide: string; wheel: string }> {
   try {
-    if (url.protocol === "file:") {
+    if (IN_NODE && url.protocol === "file:") {
       const { readFile } = await import("node:fs/promises");
       return JSON.parse(await readFile(url, "utf8"));
     }

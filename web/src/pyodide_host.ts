@@ -39,7 +39,7 @@ export class PyodideHost implements Host {
     };
     const pyodide = await step("Starting Python", 0.05, async () => {
       const entry = new URL("pyodide.mjs", assets.indexURL).href;
-      const { loadPyodide } = (await import(/* @vite-ignore */ entry)) as { loadPyodide: LoadPyodide };
+      const { loadPyodide } = (await import(entry)) as { loadPyodide: LoadPyodide };
       return loadPyodide({ indexURL: nodePath(assets.indexURL) });
     });
     await step("Loading NumPy", 0.6, () => pyodide.loadPackage("numpy", quiet));

@@ -2,4 +2,4 @@
 import { PyodideHost } from "./pyodide_host.js";
 import { serveHere } from "./worker_scope.js";
 
-await serveHere(new PyodideHost());
+void serveHere(new PyodideHost());

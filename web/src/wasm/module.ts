@@ -1,5 +1,6 @@
 /** Which of the compiled modules this engine can run, and how one is fetched and started. */
 import { LoadError } from "../errors.js";
+import { IN_NODE } from "../places.js";
 
 /** The instruction sets, best first. */
 export const BACKENDS = ["wasm-relaxed-simd", "wasm-simd128", "wasm-scalar"] as const;
@@ -63,7 +64,7 @@ export function moduleURL(backend: Backend, folder?: string): string {
 /** Fetches, compiles and starts a module. */
 export async function instantiate(url: string): Promise<KernelExports> {
   try {
-    const { instance } = url.startsWith("file:") ? await fromFile(url) : await fromServer(url);
+    const { instance } = IN_NODE && url.startsWith("file:") ? await fromFile(url) : await fromServer(url);
     return instance.exports as unknown as KernelExports;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

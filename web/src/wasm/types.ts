@@ -11,9 +11,12 @@ export interface KernelOptions {
   runtime?: "wasm";
   /** false: the kernels run in this thread (default). true: in a worker of their own. */
   worker?: boolean;
-  /** The folder of the compiled modules, where a bundler or another origin moved them: a URL, or a path in Node. */
+  /**
+   * The folder of the compiled modules and of wasm_worker.js, where they do not lie beside this file: a URL, or a path
+   * in Node.
+   */
   assetBase?: string | URL;
-  /** Where the worker's script is, if it was moved. */
+  /** Where the worker's script is, if it lies elsewhere again. */
   workerURL?: string | URL;
   /** The instruction set; left out, the best that this engine runs. */
   backend?: Backend;

@@ -2,4 +2,4 @@
 import { serveHere } from "../worker_scope.js";
 import { KernelHost } from "./host.js";
 
-await serveHere(new KernelHost());
+void serveHere(new KernelHost());

@@ -1,14 +1,14 @@
 /** The kernels in a worker: only a program that asks for one fetches this. */
 
 import { Client } from "../client.js";
-import { connectWorker } from "../connect.js";
+import { connectWorker, type WorkerScript } from "../connect.js";
 import type { Description } from "../description.js";
-import { AttentionError, LoadError } from "../errors.js";
+import { AttentionError, LoadError, RuntimeLostError } from "../errors.js";
 import { decode } from "../tensor.js";
 import type { KernelOptions } from "./types.js";
 
 export async function loadWorker(
-  script: string | URL,
+  script: WorkerScript,
   module: string,
   onProgress: KernelOptions["onProgress"],
 ): Promise<Client> {
@@ -18,6 +18,7 @@ export async function loadWorker(
     return new Client(connection, description, false);
   } catch (error) {
     connection.lose(error instanceof AttentionError ? error : new LoadError(String(error)));
-    throw error;
+    // a worker that was lost before it ever answered is one whose script was not there
+    throw error instanceof RuntimeLostError ? new LoadError(error.message) : error;
   }
 }

@@ -1,0 +1,108 @@
+/** Pages that users build with the packed package: each is built, and run in Chromium. */
+import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { launch } from "../drive.mjs";
+import { serve } from "../serve.mjs";
+import { FIXTURES, install, pack, run, SCRATCH, WEB } from "./packed.mjs";
+
+/** What a page needs that runs compiled kernels and nothing that is made of text. */
+const STRICT =
+  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'; img-src data:";
+const bin = (name) => join(FIXTURES, "node_modules/.bin", name);
+let expected;
+let tolerance;
+let browser;
+
+before(async () => {
+  const { tarball } = await pack();
+  await install(tarball, ["app", "vite", "webpack", "esbuild", "next"]);
+  const [golden] = JSON.parse(await readFile(join(WEB, "../tests/vectors/flash.json"), "utf8")).cases;
+  expected = golden.expected.output.data;
+  tolerance = golden.tolerance;
+  const { config, inputs } = golden;
+  const given = { config, inputs: Object.values(inputs) };
+  const lines = Object.entries(given).map(
+    ([name, value]) => `export const ${name} = ${JSON.stringify(value)};\n`,
+  );
+  await writeFile(join(SCRATCH, "app/golden.mjs"), lines.join(""));
+  browser = await launch();
+});
+after(() => browser?.close());
+
+function near(output, what) {
+  assert.equal(output.length, expected.length, `${what} has another size`);
+  const top = Math.max(...expected.map(Math.abs));
+  output.forEach((value, i) => {
+    const bound = tolerance * (1 + top);
+    assert(
+      Math.abs(value - expected[i]) <= bound,
+      `${what}: element ${i} is ${value}; expected ${expected[i]}`,
+    );
+  });
+}
+
+/** Runs a built page and checks what it computed: in the page, in a worker, by the whole package. */
+async function check(folder, headers = {}) {
+  const server = await serve(folder, 0, headers);
+  const page = await browser.newPage();
+  const complaints = [];
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("console", (message) => {
+    if (message.type() === "error") complaints.push(message.text());
+  });
+  page.on("request", (request) => {
+    if (!request.url().startsWith(server.url)) complaints.push(`asked for ${request.url()}`);
+  });
+  try {
+    await page.goto(server.url);
+    await page
+      .waitForFunction(() => globalThis.answers !== undefined, null, { timeout: 20_000 })
+      .catch(() => {});
+    assert.deepEqual(complaints, []);
+    const answers = await page.evaluate(() => globalThis.answers);
+    assert.deepEqual(Object.keys(answers), ["here", "worker", "whole"]);
+    for (const [where, output] of Object.entries(answers)) near(output, where);
+    assert.deepEqual(complaints, []);
+  } finally {
+    await page.close();
+    server.close();
+  }
+}
+
+const strict = { "Content-Security-Policy": STRICT };
+const rendered = (html) => JSON.parse(html.match(/<output>(.*?)<\/output>/)[1]);
+
+describe("Vite", () => {
+  const cwd = join(SCRATCH, "vite");
+  test("builds a page that runs under a strict policy", async () => {
+    await run(bin("vite"), ["build"], { cwd });
+    await check(join(cwd, "out"), strict);
+  });
+  test("renders on the server", async () => {
+    await run(bin("vite"), ["build", "--ssr", "server.mjs", "--outDir", "server"], { cwd });
+    const { render } = await import(pathToFileURL(join(cwd, "server/server.js")));
+    near(rendered(await render()), "what was rendered");
+  });
+});
+
+test("webpack builds a page that runs under a strict policy", async () => {
+  const cwd = join(SCRATCH, "webpack");
+  await run(process.execPath, ["build.mjs"], { cwd });
+  await check(join(cwd, "out"), strict);
+});
+
+test("esbuild builds a page that runs under a strict policy, its assets found by assetBase", async () => {
+  const cwd = join(SCRATCH, "esbuild");
+  await run(process.execPath, ["build.mjs"], { cwd });
+  await check(join(cwd, "out"), strict);
+});
+
+test("Next builds a page that was rendered in Node and computes in the browser", async () => {
+  const cwd = join(SCRATCH, "next");
+  await run(bin("next"), ["build"], { cwd, env: { NEXT_TELEMETRY_DISABLED: "1" } });
+  near(rendered(await readFile(join(cwd, "out/index.html"), "utf8")), "what was rendered");
+  await check(join(cwd, "out")); // its pages hold scripts in their text, which a strict policy refuses
+});

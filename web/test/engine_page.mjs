@@ -1,0 +1,97 @@
+/**
+ * Runs the checks of the kernels' runtime inside of an engine and reports them, one line each: `?suite=pyodide` those of
+ * Pyodide. A page needs nothing but this script, so that any engine that opens an address can run it.
+ */
+import { close, equal } from "./wasm_assert.mjs";
+import { checks, checkVectors } from "./wasm_checks.mjs";
+import { workerChecks } from "./wasm_worker_checks.mjs";
+
+const NAMES = ["cross_attention", "flash", "multi_head", "scaled_dot_product", "self_attention"];
+const report = { done: false, results: [], agent: navigator.userAgent };
+globalThis.report = report;
+
+async function run(what, body) {
+  const started = performance.now();
+  let error;
+  try {
+    await body();
+  } catch (thrown) {
+    error = `${thrown?.name}: ${thrown?.message}`;
+  }
+  report.results.push({ what, error, ms: performance.now() - started });
+}
+
+async function vectorsOf(name) {
+  return (await fetch(new URL(`../../tests/vectors/${name}.json`, import.meta.url))).json();
+}
+
+async function kernels() {
+  const started = performance.now();
+  const api = await import("../dist/lib/browser/wasm.js");
+  const best = await api.load();
+  report.backend = best.backend;
+  report.supported = api.supportedBackends();
+  report.startMilliseconds = performance.now() - started;
+  for (const backend of api.supportedBackends()) {
+    const ra = await api.load({ backend });
+    for (const [what, body] of checks) {
+      // the longest, and the same whatever the kernels are made of
+      if (backend !== best.backend && what.startsWith("100 000 objects")) continue;
+      await run(`${backend}: ${what}`, () => body(ra, api, backend));
+    }
+    for (const name of NAMES)
+      await run(`${backend}: golden vectors of ${name}`, async () => {
+        const vectors = await vectorsOf(name);
+        equal(checkVectors(ra, name, vectors), vectors.cases.length, "the cases that passed");
+      });
+  }
+  const inWorker = await api.load({ worker: true });
+  for (const [what, body] of workerChecks) await run(`a worker: ${what}`, () => body(inWorker, api));
+  inWorker.close();
+  globalThis.makeAndDispose = (times) => {
+    const row = Float32Array.of(1, 2, 3, 4);
+    for (let i = 0; i < times; i++) {
+      const attention = best.createSync("flash", { dim: 4 });
+      const memory = best.memorySync([row], [row]);
+      attention.forwardSync(row, memory);
+      attention.free();
+      memory.free();
+    }
+  };
+}
+
+async function pyodide() {
+  const { load } = await import("../dist/lib/browser/index.js");
+  let ra;
+  await run("Pyodide starts in a worker, from one assetBase", async () => {
+    ra = await load({ assetBase: "../dist/page/" });
+    const { backend } = await ra.describe();
+    report.backend = backend;
+  });
+  await run("Pyodide: golden vectors of flash", async () => {
+    for (const { mechanism, config, inputs, options, expected, tolerance, name } of (await vectorsOf("flash"))
+      .cases) {
+      const attention = await ra.create(mechanism, config);
+      const given = Object.values(inputs).map(({ data, shape }) => ({
+        data: Float32Array.from(data),
+        shape,
+      }));
+      const { data, shape } = expected.output;
+      const output = await attention.forward(...given, options);
+      close(output, { data: data.map(Number), shape }, tolerance, name);
+      await attention.dispose();
+    }
+  });
+  ra?.close();
+}
+
+try {
+  await (new URL(location.href).searchParams.get("suite") === "pyodide" ? pyodide() : kernels());
+} catch (error) {
+  report.results.push({
+    what: "the suite runs to its end",
+    error: `${error?.name}: ${error?.message}`,
+    ms: 0,
+  });
+}
+report.done = true;
