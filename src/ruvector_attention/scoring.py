@@ -125,6 +125,7 @@ class Scoring:
     num_heads: int = 1
     num_kv_heads: int = 1
     normalize: bool = False
+    checks_unlisted: bool = True  # whether NaN in a row that no list of keys names is an error
 
     @classmethod
     def of(

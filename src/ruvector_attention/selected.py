@@ -205,7 +205,7 @@ def attend(
     if out is None:
         out = np.empty((*lead, n_query, heads * dim_value), FLOAT32)
     lse = np.empty((*lead, heads, n_query), FLOAT32)
-    if check_finite:
+    if check_finite and scoring.checks_unlisted:
         _look_through(query, keys, values, scoring.key_lengths, lead)
     for item in _items(query, keys, values, scoring):
         edges = _chosen(item, check_finite)

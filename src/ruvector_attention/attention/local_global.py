@@ -157,6 +157,7 @@ class LocalGlobalAttention(SoftmaxAttention):
                 raise UnsupportedError(f"mask is {mask!r} beside a position; expected an array, (..., n_query, n_key)")
             made = self._score_options(binding, mask=mask, causal=False, **options)
             plan: Any = self._listed(_positions(position, n_query, n_key), n_key, causal)
+            made["checks_unlisted"] = False  # a look at every row would cost more than the few that are read
         else:
             pattern = self._pattern(causal)
             if isinstance(mask, AttentionMask):
