@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ SETTINGS = {"dim": 12, "num_heads": 3, "edge_dim": 4, "seed": 5}
 SIZES = {"n_query": 6, "n_key": 9, "dim": 12, "kdim": 12, "vdim": 12, "dim_value": 6}
 SIZES |= {"n_node": 9, "ends": 2, "n_edges": 14, "edge_dim": 4, "dim_out": 12}
 SIZES |= {"num_features": 4, "n_latent": 20, "n_item": 9}
+SCALES = {"curvature", "hyperbolic_curvature", "theta", "scaling", "window"}  # settings in some unit
 CUT = ("n_query", "n_key", "n_edges", "n_item")  # axes whose sizes are a caller's to choose
 
 
@@ -78,6 +82,28 @@ def test_it_describes_itself_in_plain_json(name: str) -> None:
     assert {"forward", "attention_weights", "backward"} <= set(entry["methods"])
     assert all(setting["doc"] for setting in entry["config"])
     assert getattr(ra, entry["class"]).name == name
+
+
+def test_its_docstring_says_all_that_a_user_must_know(name: str) -> None:
+    """The formula, shapes, units where a setting has one, parameters, errors, the paper, an example that runs."""
+    made_by = registry.get(name)
+    text = inspect.cleandoc(made_by.__dict__["__doc__"] or "")  # its own, not one that it inherits
+    assert "=" in text.split("\n\n")[0], "the first paragraph holds no formula"
+    sections = {"Shapes:": "->.*float32", "Parameters:": r"\w", "Raises:": "DimensionMismatchError.*UnsupportedError"}
+    if SCALES & {setting["name"] for setting in described(name)["config"]}:
+        sections["Units:"] = r"\w"
+    for section, holds in sections.items():
+        found = re.search(rf"^{section}((?:.|\n)*?)(?=^\S|\Z)", text, re.MULTILINE)
+        assert found, f"the docstring lacks {section}"
+        assert re.search(holds, found[1], re.DOTALL), f"{section} says no {holds}"
+    for parameter in made(name).parameters():
+        if not parameter.startswith("experts."):
+            last = parameter.split(".")[-1]
+            words = re.split(r"_(?=weight$|bias$)", last)
+            assert last in text or all(word in text for word in words), f"{parameter} is not among the parameters"
+    assert re.search(r"\d{4}", described(name)["paper"]), "no paper with its year"
+    examples = doctest.DocTestParser().get_examples(text)
+    assert any(example.want for example in examples), "no example that shows what comes out"
 
 
 def test_its_output_has_the_shape_it_says(name: str) -> None:

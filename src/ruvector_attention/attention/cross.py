@@ -32,7 +32,10 @@ class CrossAttention(MultiHeadAttention):
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, kdim), values (..., n_key, vdim), the keys if
             they are left out -> (..., n_query, dim) or (dim,), float32
-    Parameters and errors: those of MultiHeadAttention.
+    Parameters: query_weight (dim, dim), keys_weight (kdim, kv), values_weight (vdim, kv), output_weight (dim, dim),
+            kv = num_kv_heads * dim / num_heads, and a bias for each. Xavier-uniform from the seed.
+    Raises: InvalidConfigError; DimensionMismatchError, EmptyInputError, InputTooLargeError, OutOfBoundsError,
+            NumericalInstabilityError, UnsupportedError
 
     >>> attention = CrossAttention(dim=4, num_heads=2, kdim=3)
     >>> attention([[1, 0, 0, 1]], [[1, 0, 0], [0, 1, 0]]).shape

@@ -57,9 +57,11 @@ class CrossSpaceAttention(DotOverEdgesAttention):
     Shapes: nodes (..., n_node, dim), edge_index (2, n_edges), latent_index (2, n_latent) -> (..., n_node, dim),
             float32. Without latent_index a node's latent neighbours are the num_neighbors other nodes of the highest
             cosine similarity, found exactly in O(n_node^2 dim) time; they are not differentiated.
-    Parameters: graph_query_weight and so on for query, keys, values of graph and latent, cross_query_weight,
-            output_weight (dim, dim), gate_weight (3 dim, 3), with a bias each. Xavier-uniform from the seed.
-    Raises: what GraphAttention raises
+    Parameters: graph_query_weight, graph_keys_weight, graph_values_weight, latent_query_weight, latent_keys_weight,
+            latent_values_weight, cross_query_weight, output_weight (dim, dim), gate_weight (3 dim, 3), with a bias
+            each. Xavier-uniform from the seed.
+    Raises: InvalidConfigError; DimensionMismatchError, EmptyInputError, InputTooLargeError, OutOfBoundsError,
+            NumericalInstabilityError, UnsupportedError
 
     >>> attention = CrossSpaceAttention(dim=2, num_neighbors=1)
     >>> nodes, edges = [[1, 0], [0, 1], [1, 1]], [(0, 1), (1, 2), (2, 0)]
@@ -72,6 +74,7 @@ class CrossSpaceAttention(DotOverEdgesAttention):
     name = "cross_space"
     Config = CrossSpaceConfig
     inputs = (NODES, EDGE_INDEX, LATENT_INDEX)
+    paper = "after Wang et al., 2020, arXiv:2007.02265"
     complexity = "O((n_edges + n_latent) * dim + n_node * dim^2)"
 
     config: CrossSpaceConfig

@@ -78,6 +78,7 @@ class DualSpaceAttention(DistanceAttention):
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim)
             -> (..., n_query, dim) or (dim,), float32
+    Units: curvature is 1 / length^2, in the lengths that rows have: the ball has the radius 1 / sqrt(-curvature)
     Parameters: query_euclidean_weight, keys_euclidean_weight (dim, euclidean_dim), query_hyperbolic_weight,
             keys_hyperbolic_weight (dim, hyperbolic_dim), values_weight, output_weight (dim, dim), Xavier-uniform from
             the seed; space_weights (2,), which are w_e and w_h, at first 1 - fusion_weight and fusion_weight;

@@ -76,7 +76,8 @@ class DynamicHeadAttention(HeadedAttention):
     threshold are neither projected nor attended to. With ``training=True`` all heads are computed, each times its gate:
     a head that is shut can open again, and what it adds below the threshold is part of the output.
 
-    Shapes: query (..., n_query, dim) or (dim,), keys and values (..., n_key, dim) -> (..., n_query, dim) or (dim,)
+    Shapes: query (..., n_query, dim) or (dim,), keys and values (..., n_key, dim) -> (..., n_query, dim) or (dim,),
+            float32
     Parameters: query_weight, keys_weight, values_weight, output_weight (dim, dim), their biases (dim,),
                 gate_weight (dim, num_heads), gate_bias (num_heads,)
     Raises: DimensionMismatchError, EmptyInputError, InputTooLargeError, NumericalInstabilityError, UnsupportedError

@@ -26,7 +26,10 @@ class FlashAttention(ScaledDotProductAttention):
     and its output while keys stream past, so extra memory is O(tile * dim) and no n_query x n_key array exists.
     ``block_size`` is accepted so that programs written for other packages run; any value gives the same bits.
 
-    Shapes, errors: those of ScaledDotProductAttention.
+    Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value)
+            -> (..., n_query, dim_value) or (dim_value,), float32
+    Parameters: none
+    Raises: DimensionMismatchError, EmptyInputError, InputTooLargeError, NumericalInstabilityError, UnsupportedError
 
     >>> attention = FlashAttention(dim=2)
     >>> attention([[1, 0]], [[1, 0]], [[3, 4]])

@@ -36,7 +36,8 @@ class GINAttention(DotOverEdgesAttention):
     Parameters: query_weight, keys_weight (dim, dim), eps (1,), hidden_weight (dim, mlp_dim),
             output_weight (mlp_dim, dim), with a bias for each map; edge_weight (edge_dim, num_heads).
             Xavier-uniform from the seed.
-    Raises: what GraphAttention raises
+    Raises: InvalidConfigError; DimensionMismatchError, EmptyInputError, InputTooLargeError, OutOfBoundsError,
+            NumericalInstabilityError, UnsupportedError
 
     >>> GINAttention(dim=2)([[1, 0], [0, 1], [1, 1]], [(0, 1), (1, 2), (2, 0)]).shape
     (3, 2)

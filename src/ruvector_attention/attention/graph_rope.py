@@ -52,6 +52,8 @@ class GraphRoPEAttention(ScoredAttention):
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value)
             -> (..., n_query, dim_value) or (dim_value,), float32
+    Units: positions and scaling have the same one, hops for example; pairs turn by radians
+    Parameters: none
     Raises: DimensionMismatchError, EmptyInputError, InputTooLargeError, NumericalInstabilityError, OutOfBoundsError,
             UnsupportedError
 

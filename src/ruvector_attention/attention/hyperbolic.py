@@ -78,6 +78,7 @@ class HyperbolicAttention(DistanceAttention):
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value)
             -> (..., n_query, dim_value) or (dim_value,), float32
+    Units: curvature is 1 / length^2, in the lengths that rows have: the ball has the radius 1 / sqrt(-curvature)
     Parameters: log_curvature (1,), the logarithm of -curvature, with adaptive_curvature.
     Memory: O(n_query * dim_value) beside the inputs; the Fréchet mean holds the weights of 64 queries at a time.
     Raises: InvalidConfigError; DimensionMismatchError, EmptyInputError, InputTooLargeError,

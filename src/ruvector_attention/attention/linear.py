@@ -96,6 +96,7 @@ class LinearAttention(Attention):
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value)
             -> (..., n_query, dim_value) or (dim_value,), float32
+    Parameters: features (num_features, dim), the rows of W, of kernel="favor"; none of the others
     Raises: DimensionMismatchError, EmptyInputError, InputTooLargeError, NumericalInstabilityError, UnsupportedError
 
     >>> attention = LinearAttention(dim=2, kernel="elu")

@@ -45,6 +45,8 @@ class LocalGlobalAttention(SoftmaxAttention):
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value)
             -> (..., n_query, dim_value) or (dim_value,), float32
+    Units: window, global_tokens and position count tokens
+    Parameters: none
     Raises: DimensionMismatchError, EmptyInputError, InputTooLargeError, NumericalInstabilityError, OutOfBoundsError,
             UnsupportedError
 

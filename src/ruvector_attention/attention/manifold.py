@@ -67,6 +67,8 @@ class ManifoldAttention(DistanceAttention):
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value)
             -> (..., n_query, dim_value) or (dim_value,), float32; dim_value = dim with aggregation="mean"
+    Units: curvatures are 1 / length^2, in the lengths that rows have: the ball and the sphere have the radius
+            1 / sqrt(|curvature|)
     Parameters: component_weights (spaces of the product, or 1,), which are a, 1 at first; with adaptive_curvature
             log_curvatures (those that are curved,), the logarithms of their sizes.
     Memory: that of the inputs and outputs; for means, and in a space of your own, the weights of a few queries at a

@@ -93,6 +93,8 @@ class MixedCurvatureAttention(DistanceAttention):
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value)
             -> (..., n_query, dim_value) or (dim_value,), float32; dim_value = dim with aggregation="product"
+    Units: curvatures are 1 / length^2, in the lengths that rows have: the ball and the sphere have the radius
+            1 / sqrt(|curvature|)
     Parameters: component_weights (parts that have channels,), 1 at first; with adaptive_curvature
             log_hyperbolic_curvature and log_spherical_curvature (1,), the logarithms of their sizes.
     Raises: InvalidConfigError; DimensionMismatchError, EmptyInputError, InputTooLargeError,

@@ -33,7 +33,8 @@ class SAGEAttention(DotOverEdgesAttention):
             -> (..., n_node, dim), float32
     Parameters: query_weight, keys_weight (dim, dim), self_weight, output_weight (dim, dim) with a bias for each but
             self_weight; edge_weight (edge_dim, num_heads). Xavier-uniform from the seed.
-    Raises: what GraphAttention raises
+    Raises: InvalidConfigError; DimensionMismatchError, EmptyInputError, InputTooLargeError, OutOfBoundsError,
+            NumericalInstabilityError, UnsupportedError
 
     >>> SAGEAttention(dim=2)([[1, 0], [0, 1], [1, 1]], [(0, 1), (1, 2), (2, 0)]).shape
     (3, 2)

@@ -146,6 +146,7 @@ class ScaledDotProductAttention(SoftmaxAttention):
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value)
             -> (..., n_query, dim_value) or (dim_value,), float32
+    Parameters: none
     Raises: DimensionMismatchError, EmptyInputError, InputTooLargeError, NumericalInstabilityError, UnsupportedError
 
     >>> attention = ScaledDotProductAttention(dim=2)

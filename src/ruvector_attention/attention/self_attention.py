@@ -30,9 +30,13 @@ class SelfAttentionConfig(HeadsConfig):
 class SelfAttention(HeadedAttention):
     """O = MultiHead(X, X, X): every row of the query attends to all rows of it
 
+    Fewer key/value heads need the projections, for without them keys would have to be narrower than queries.
+
     Shapes: query (..., n_key, dim) -> (..., n_key, dim), float32
-    Parameters and errors: those of MultiHeadAttention. Fewer key/value heads need the projections, for without
-            them keys would have to be narrower than queries.
+    Parameters: query_weight (dim, dim), keys_weight, values_weight (dim, kv), output_weight (dim, dim),
+            kv = num_kv_heads * dim / num_heads, and a bias for each. Xavier-uniform from the seed.
+    Raises: InvalidConfigError; DimensionMismatchError, EmptyInputError, InputTooLargeError, OutOfBoundsError,
+            NumericalInstabilityError, UnsupportedError
 
     >>> attention = SelfAttention(dim=4, num_heads=2)
     >>> attention([[1, 0, 0, 1], [0, 1, 1, 0]], causal=True).shape

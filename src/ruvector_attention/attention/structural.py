@@ -46,7 +46,8 @@ class StructuralAttention(DotOverEdgesAttention):
             num_features) -> (..., n_node, dim), float32
     Parameters: query_weight, keys_weight, values_weight, output_weight (dim, dim) with a bias each;
             edge_weight (2 num_features, num_heads), u above w. Xavier-uniform from the seed.
-    Raises: what GraphAttention raises
+    Raises: InvalidConfigError; DimensionMismatchError, EmptyInputError, InputTooLargeError, OutOfBoundsError,
+            NumericalInstabilityError, UnsupportedError
 
     >>> attention = StructuralAttention(dim=2)
     >>> attention([[1, 0], [0, 1], [1, 1]], [(0, 1), (1, 2), (2, 0)]).shape

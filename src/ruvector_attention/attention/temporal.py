@@ -78,6 +78,7 @@ class TemporalAttention(ScoredAttention):
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value); timestamps
             (n_query,) and (n_key,), shared by a batch -> (..., n_query, dim_value) or (dim_value,), float32
+    Units: timestamps and theta have the same one, whichever it is
     Parameters: decay (1,), log_theta (1,); or time_frequency, time_phase (time_dim,), time_query_weight,
             time_keys_weight (time_dim, dim), Xavier-uniform from the seed
     Raises: DimensionMismatchError, EmptyInputError, InputTooLargeError, NumericalInstabilityError, OutOfBoundsError for
