@@ -182,7 +182,8 @@ def _plain_weights(
     (n_query, dim), n_key = query.shape, len(keys)
     if aux is None or len(spaces) != 1 or n_query * n_key * dim >= SMALL:
         return None
-    if any(option for name, option in options.items() if name not in ("spaces", "aux")):
+    others = (option for name, option in options.items() if name not in ("spaces", "aux"))
+    if any(option is not None and option is not False for option in others):
         return None
     out = np.empty((n_query, n_key), FLOAT32)
     try:

@@ -47,6 +47,7 @@ class RowWeights:
         self.tiles: Tiles | None = options.get("tiles")
         if (edges := options.get("edges")) is not None:
             self.tiles = Tiles.from_edges(edges.indptr, edges.indices, self.n_key)
+        self.top_k: int | None = options.get("top_k")
         self.key_lengths: Array | None = options.get("key_lengths")
         mask, self.bias = options.get("mask"), options.get("bias")
         if mask is not None and mask.dtype != np.bool_:
@@ -122,6 +123,8 @@ class RowWeights:
     def _call(self, part: Part) -> tuple[Array, Array, dict[str, Any]]:
         """The arrays of these queries, and the options with a mask and a bias for them alone."""
         options: dict[str, Any] = {"spaces": self.spaces}
+        if self.top_k is not None:
+            options["top_k"] = self.top_k
         seen, bias = self.addends(part)
         if not seen.all():
             options["mask"] = seen
@@ -138,6 +141,15 @@ class RowWeights:
         if self.mask is not None:
             seen = seen & self._rows_of(self.mask, part)
         return seen, None if self.bias is None else self._rows_of(self.bias, part)
+
+    def highest(self, scores: Array) -> Array:
+        """Scores (rows, n_key) with -inf in place of all but the top_k of each row, of equal ones the first."""
+        if self.top_k is None or self.top_k >= scores.shape[1]:
+            return scores
+        kept = np.argsort(-scores, axis=1, kind="stable")[:, : self.top_k]
+        chosen = np.full_like(scores, -np.inf)
+        np.put_along_axis(chosen, kept, np.take_along_axis(scores, kept, axis=1), axis=1)
+        return chosen
 
     def _rows_of(self, addend: Array, part: Part) -> Array:
         own = addend[item_of(addend, part.at)]

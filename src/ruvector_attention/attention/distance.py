@@ -29,11 +29,11 @@ INPUTS = ("query", "keys", "values")
 class DistanceConfig(AttentionConfig):
     """The settings of every mechanism whose scores are distances."""
 
-    normalize: ClassVar[bool] = False  # of dot products; what SoftmaxConfig has as settings
-    top_k: ClassVar[None] = None
+    normalize: ClassVar[bool] = False  # of dot products; SoftmaxConfig has it as a setting
 
     temperature: Annotated[float, Setting("divides the scores", above=0)] = 1.0
     causal: Annotated[bool, Setting("query i sees keys j <= i + (n_key - n_query)")] = False
+    top_k: Annotated[int | None, Setting("keys of a query that count, those of the highest scores", at_least=1)] = None
     dropout: Annotated[float, Setting("share of weights dropped when training", at_least=0, below=1)] = 0.0
 
 

@@ -186,7 +186,7 @@ class OwnSpace:
                 f"distance of {self._space!r} gives NaN or infinity; expected finite numbers"
             )
         scores = -self._rows.scale * far**self._power
-        scores = np.where(seen, scores if bias is None else scores + bias, -np.inf)
+        scores = self._rows.highest(np.where(seen, scores if bias is None else scores + bias, -np.inf))
         top = scores.max(axis=1, keepdims=True)
         exponentials = np.exp(scores - np.where(np.isneginf(top), 0.0, top))
         total = exponentials.sum(axis=1, keepdims=True)
