@@ -10,7 +10,6 @@ import numpy as np
 
 from ..arrays import ArrayLike, Float32Array
 from ..config import Setting
-from ..dot_edges import DotCall
 from ..engine import normalize_rows
 from ..errors import UnsupportedError
 from ..gradients import add_into
@@ -121,14 +120,14 @@ class CrossSpaceAttention(DotOverEdgesAttention):
     def _pass(self, nodes: Float32Array, fans: Fans, edges: Any, training: bool, check_finite: bool) -> Pass:
         """``edges`` are the latent ones, or None."""
         if edges is None and nodes.ndim > 2:  # each item of a batch has latent neighbours of its own
-            return self._items(nodes, fans, check_finite)
+            return self._items(nodes, fans, training, check_finite)
         if edges is None:
             edges = self._fans(Graph(self._nearest(nodes, np.arange(len(nodes))), len(nodes)))
-        return self._spaces(nodes, fans, edges, check_finite)
+        return self._spaces(nodes, fans, edges, training, check_finite)
 
-    def _items(self, nodes: Float32Array, fans: Fans, check_finite: bool) -> Pass:
+    def _items(self, nodes: Float32Array, fans: Fans, training: bool, check_finite: bool) -> Pass:
         lead = nodes.shape[:-2]
-        passes = [self._pass(nodes[at], fans, None, False, check_finite) for at in np.ndindex(*lead)]
+        passes = [self._pass(nodes[at], fans, None, training, check_finite) for at in np.ndindex(*lead)]
 
         def stacked(arrays: list[Float32Array]) -> Float32Array:
             return np.stack(arrays).reshape(*lead, *arrays[0].shape)
@@ -148,19 +147,18 @@ class CrossSpaceAttention(DotOverEdgesAttention):
         )
 
     def _attended(
-        self, query: Float32Array, keys: Float32Array, values: Float32Array, fans: Fans, check_finite: bool
+        self, query: Float32Array, keys: Float32Array, values: Float32Array, fans: Fans, training: bool, checked: bool
     ) -> _Attended:
-        config = self.config
-        call = DotCall(query, keys, values, fans, scale=config.score_scale, num_heads=config.num_heads)
-        out, lse = call.forward(check_finite)
+        call = self._dot_call(query, keys, values, fans, training)
+        out, lse = call.forward(checked)
         return _Attended(out, call.weights, lambda grad: call.backward(out, lse, grad)[:3])
 
-    def _spaces(self, nodes: Float32Array, fans: Fans, latent: Fans, check_finite: bool) -> Pass:
+    def _spaces(self, nodes: Float32Array, fans: Fans, latent: Fans, training: bool, check_finite: bool) -> Pass:
         graph, near = (tuple(self._mapped(f"{space}_{role}", nodes) for role in ROLES) for space in SPACES)
-        in_graph = self._attended(graph[0], graph[1], graph[2], fans, check_finite)
-        in_latent = self._attended(near[0], near[1], near[2], latent, check_finite)
+        in_graph = self._attended(graph[0], graph[1], graph[2], fans, training, check_finite)
+        in_latent = self._attended(near[0], near[1], near[2], latent, training, check_finite)
         asked = self._mapped("cross_query", in_graph.output)
-        across = self._attended(asked, near[1], near[2], latent, check_finite)
+        across = self._attended(asked, near[1], near[2], latent, training, check_finite)
         parts = [in_graph.output, in_latent.output, across.output]
         joined = np.concatenate(parts, axis=-1)
         logits = self._mapped("gate", joined)

@@ -60,7 +60,7 @@ class GINAttention(DotOverEdgesAttention):
     def _pass(
         self, nodes: Float32Array, fans: Fans, edges: Float32Array | None, training: bool, check_finite: bool
     ) -> Pass:
-        gathered = self._gathered(nodes, fans, edges, check_finite)
+        gathered = self._gathered(nodes, fans, edges, training, check_finite)
         own = 1 + self._parameters["eps"][0]
         summed = own * nodes + gathered.output
         hidden = np.maximum(self._mapped("hidden", summed), 0)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import ArrayLike, Float32Array
 from ..config import Setting
-from ..dot_edges import DotCall
+from ..dot_edges import DotCall, DroppedDotCall
 from ..engine import project, project_backward
 from ..errors import InvalidConfigError
 from ..gradients import add_into
@@ -28,6 +28,7 @@ class DotOverEdgesConfig(OverEdgesConfig):
     scale: Annotated[float | None, Setting("factor on the dot products; None: 1 / sqrt(dim / num_heads)")] = None
     temperature: Annotated[float, Setting("divides the scores, after the scale", above=0)] = 1.0
     bias: Annotated[bool, Setting("the learned maps add a bias")] = True
+    dropout: Annotated[float, Setting("share of weights dropped when training", at_least=0, below=1)] = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -106,14 +107,26 @@ class DotOverEdgesAttention(OverEdgesAttention):
             add_into(gradients, {f"{name}_bias": of_bias})
         return of_x
 
-    def _gathered(self, nodes: Float32Array, fans: Fans, edges: Float32Array | None, check_finite: bool) -> Gathered:
+    def _dot_call(
+        self, query: Float32Array, keys: Float32Array, values: Float32Array, fans: Fans, training: bool,
+        bias: Float32Array | None = None,
+    ) -> DotCall:  # fmt: skip
+        """The call along these edges, when training with dropout drawn anew."""
+        config = self.config
+        options: dict[str, Any] = {"scale": config.score_scale, "num_heads": config.num_heads, "bias": bias}
+        if not (training and config.dropout):
+            return DotCall(query, keys, values, fans, **options)
+        shape = (*query.shape[:-2], config.num_heads, fans.sources.size)
+        keep = (self._random.random(shape) >= config.dropout) / (1 - config.dropout)
+        return DroppedDotCall(query, keys, values, fans, keep=keep, **options)
+
+    def _gathered(
+        self, nodes: Float32Array, fans: Fans, edges: Float32Array | None, training: bool, check_finite: bool
+    ) -> Gathered:
         bias = None if edges is None else self._mapped("edge", edges)
         query, keys, values = (self._mapped(name, nodes) for name in ("query", "keys", "values"))
-        call = DotCall(
-            query, keys, values, fans,
-            scale=self.config.score_scale, num_heads=self.config.num_heads,
-            bias=None if bias is None else bias / np.float32(self.config.temperature),
-        )  # fmt: skip
+        tempered = None if bias is None else bias / np.float32(self.config.temperature)
+        call = self._dot_call(query, keys, values, fans, training, tempered)
         out, lse = call.forward(check_finite)
 
         def backward(grad: Float32Array, gradients: dict[str, Float32Array]) -> tuple[Float32Array, Any]:
@@ -129,6 +142,18 @@ class DotOverEdgesAttention(OverEdgesAttention):
             return of_nodes, of_edges
 
         return Gathered(out, call.weights, backward)
+
+    def _pass(
+        self, nodes: Float32Array, fans: Fans, edges: Float32Array | None, training: bool, check_finite: bool
+    ) -> Pass:
+        gathered = self._gathered(nodes, fans, edges, training, check_finite)
+
+        def backward(grad: Float32Array) -> tuple[Float32Array, Float32Array | None, dict[str, Float32Array]]:
+            gradients: dict[str, Float32Array] = {}
+            of_gathered = self._mapped_backward("output", gathered.output, grad, gradients)
+            return *gathered.backward(of_gathered, gradients), gradients
+
+        return Pass(self._mapped("output", gathered.output), gathered.weights, backward)
 
 
 @register
@@ -160,18 +185,6 @@ class GraphAttention(DotOverEdgesAttention):
     paper = "Shi et al., 2021, arXiv:2009.03509"
 
     config: GraphConfig
-
-    def _pass(
-        self, nodes: Float32Array, fans: Fans, edges: Float32Array | None, training: bool, check_finite: bool
-    ) -> Pass:
-        gathered = self._gathered(nodes, fans, edges, check_finite)
-
-        def backward(grad: Float32Array) -> tuple[Float32Array, Float32Array | None, dict[str, Float32Array]]:
-            gradients: dict[str, Float32Array] = {}
-            of_gathered = self._mapped_backward("output", gathered.output, grad, gradients)
-            return *gathered.backward(of_gathered, gradients), gradients
-
-        return Pass(self._mapped("output", gathered.output), gathered.weights, backward)
 
     def compute(self, node_features: ArrayLike, graph: EdgesLike) -> dict[str, Any]:
         """{"values": the outputs, "weights": those of the edges, "metadata"}, of node features (n_node, dim) and a

@@ -57,7 +57,7 @@ class SAGEAttention(DotOverEdgesAttention):
     def _pass(
         self, nodes: Float32Array, fans: Fans, edges: Float32Array | None, training: bool, check_finite: bool
     ) -> Pass:
-        gathered = self._gathered(nodes, fans, edges, check_finite)
+        gathered = self._gathered(nodes, fans, edges, training, check_finite)
         summed = self._mapped("self", nodes) + self._mapped("output", gathered.output)
         dim = self.config.dim
 

@@ -18,7 +18,7 @@ from ..registry import register
 from ..specs import TensorSpec
 from ..structure import STRUCTURAL_FEATURES, structural_features
 from .graph import DotOverEdgesAttention, DotOverEdgesConfig
-from .over_edges import EDGE_INDEX, NODES, Bound, Pass
+from .over_edges import EDGE_INDEX, NODES, Bound
 
 FEATURES = TensorSpec(
     "features",
@@ -119,18 +119,6 @@ class StructuralAttention(DotOverEdgesAttention):
 
     def _star_features(self, bound: Bound, present: Any, edges: Any) -> Any:
         return bound.features[..., present, :]
-
-    def _pass(
-        self, nodes: Float32Array, fans: Fans, edges: Float32Array | None, training: bool, check_finite: bool
-    ) -> Pass:
-        gathered = self._gathered(nodes, fans, edges, check_finite)
-
-        def backward(grad: Float32Array) -> tuple[Float32Array, Float32Array | None, dict[str, Float32Array]]:
-            gradients: dict[str, Float32Array] = {}
-            of_gathered = self._mapped_backward("output", gathered.output, grad, gradients)
-            return *gathered.backward(of_gathered, gradients), gradients
-
-        return Pass(self._mapped("output", gathered.output), gathered.weights, backward)
 
     # --- the methods of every mechanism on graphs, with features in the place of edge_attr
 
