@@ -275,11 +275,11 @@ def test_the_highest_scores_with_dropout() -> None:
 @pytest.mark.parametrize("options", [{"top_k": 2}, {"edges": None}], ids=["chosen", "given"])
 @pytest.mark.parametrize("which", ["query", "keys", "values"])
 def test_what_is_not_finite_is_named_where_no_list_names_it(which: str, options: dict[str, Any]) -> None:
-    arrays = {"query": np.zeros((8, 4)), "keys": np.zeros((30, 4)), "values": np.zeros((30, 4))}
+    arrays = {"query": np.zeros((20, 4)), "keys": np.zeros((30, 4)), "values": np.zeros((30, 4))}
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
     arrays[which][-1, 1] = np.nan
     if "edges" in options:
-        options = {"edges": Edges.checked(np.arange(9).clip(max=7), np.arange(7), 8, 30)}
+        options = {"edges": Edges.checked(np.arange(21).clip(max=7), np.arange(7), 20, 30)}
     last = len(arrays[which]) - 1
     with pytest.raises(ra.NumericalInstabilityError, match=rf"{which} holds nan at index \({last}, 1\)"):
         engine.attend(**arrays, scale=1.0, **options)

@@ -229,6 +229,8 @@ export interface CrossSpaceAttentionConfig {
   temperature?: number;
   /** the learned maps add a bias. Default: true. */
   bias?: boolean;
+  /** share of weights dropped when training. Default: 0.0. */
+  dropout?: number;
   /** latent neighbours of a node without latent_index. Default: 8. */
   numNeighbors?: number;
   /** seed of the initial parameters and of dropout. Default: 0. */
@@ -241,7 +243,7 @@ export interface CrossSpaceAttentionConfig {
   isolated?: "zeros" | "self";
 }
 
-/** g = Attn(h, N_graph), l = Attn(h, N_latent), x = Attn(g, N_latent), out = W_o (a_g g + a_l l + a_x x). */
+/** g = Attn(h, N_graph), l = Attn(h, N_latent), x = Attn(g, N_latent), out = W_o (a_g g + a_l l + a_x x). after Wang et al., 2020, arXiv:2007.02265. */
 export interface CrossSpaceAttention extends AttentionObject<CrossSpaceAttentionConfig> {
   /** The weights of the caller's edges of the graph in his order, (..., n_edges, num_heads). */
   attentionWeights(
@@ -335,6 +337,8 @@ export interface DualSpaceAttentionConfig {
   temperature?: number;
   /** query i sees keys j <= i + (n_key - n_query). Default: false. */
   causal?: boolean;
+  /** keys of a query that count, those of the highest scores. Default: null. */
+  topK?: number | null;
   /** share of weights dropped when training. Default: 0.0. */
   dropout?: number;
 }
@@ -704,6 +708,8 @@ export interface GINAttentionConfig {
   temperature?: number;
   /** the learned maps add a bias. Default: true. */
   bias?: boolean;
+  /** share of weights dropped when training. Default: 0.0. */
+  dropout?: number;
   /** channels of an edge's features; None: edges have none. Default: null. */
   edgeDim?: number | null;
   /** channels between the two layers; None: dim. Default: null. */
@@ -793,6 +799,8 @@ export interface GraphAttentionConfig {
   temperature?: number;
   /** the learned maps add a bias. Default: true. */
   bias?: boolean;
+  /** share of weights dropped when training. Default: 0.0. */
+  dropout?: number;
   /** channels of an edge's features; None: edges have none. Default: null. */
   edgeDim?: number | null;
   /** seed of the initial parameters and of dropout. Default: 0. */
@@ -1159,6 +1167,8 @@ export interface HyperbolicAttentionConfig {
   temperature?: number;
   /** query i sees keys j <= i + (n_key - n_query). Default: false. */
   causal?: boolean;
+  /** keys of a query that count, those of the highest scores. Default: null. */
+  topK?: number | null;
   /** share of weights dropped when training. Default: 0.0. */
   dropout?: number;
 }
@@ -1518,6 +1528,8 @@ export interface ManifoldAttentionConfig {
   temperature?: number;
   /** query i sees keys j <= i + (n_key - n_query). Default: false. */
   causal?: boolean;
+  /** keys of a query that count, those of the highest scores. Default: null. */
+  topK?: number | null;
   /** share of weights dropped when training. Default: 0.0. */
   dropout?: number;
 }
@@ -1609,6 +1621,8 @@ export interface MixedCurvatureAttentionConfig {
   temperature?: number;
   /** query i sees keys j <= i + (n_key - n_query). Default: false. */
   causal?: boolean;
+  /** keys of a query that count, those of the highest scores. Default: null. */
+  topK?: number | null;
   /** share of weights dropped when training. Default: 0.0. */
   dropout?: number;
 }
@@ -1929,6 +1943,8 @@ export interface SAGEAttentionConfig {
   temperature?: number;
   /** the learned maps add a bias. Default: true. */
   bias?: boolean;
+  /** share of weights dropped when training. Default: 0.0. */
+  dropout?: number;
   /** channels of an edge's features; None: edges have none. Default: null. */
   edgeDim?: number | null;
   /** scale outputs to length 1. Default: false. */
@@ -2189,6 +2205,8 @@ export interface StructuralAttentionConfig {
   temperature?: number;
   /** the learned maps add a bias. Default: true. */
   bias?: boolean;
+  /** share of weights dropped when training. Default: 0.0. */
+  dropout?: number;
   /** structural features of a node. Default: 4. */
   numFeatures?: number;
   /** seed of the initial parameters and of dropout. Default: 0. */

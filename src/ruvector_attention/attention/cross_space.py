@@ -19,7 +19,7 @@ from ..problem import Problem
 from ..registry import register
 from ..scoring import Scoring
 from ..specs import TensorSpec
-from .graph import DotOverEdgesAttention, DotOverEdgesConfig
+from .graph import BesideEdgesAttention, DotOverEdgesConfig
 from .over_edges import EDGE_INDEX, NODES, Bound, Pass
 
 LATENT_INDEX = TensorSpec(
@@ -47,7 +47,7 @@ class _Attended(NamedTuple):
 
 
 @register
-class CrossSpaceAttention(DotOverEdgesAttention):
+class CrossSpaceAttention(BesideEdgesAttention):
     """g = Attn(h, N_graph), l = Attn(h, N_latent), x = Attn(g, N_latent), out = W_o (a_g g + a_l l + a_x x)
 
     Attn is scaled dot-product attention along edges, with learned maps of queries, keys and values for each space; x
@@ -201,12 +201,6 @@ class CrossSpaceAttention(DotOverEdgesAttention):
         return gates
 
     # --- one node
-
-    def _features_of_edges(self, bound: Bound, own: Any) -> Any:
-        return None  # what latent_index says is no feature of an edge
-
-    def _features_of_hops(self, bound: Bound, node: int, around: Any) -> Any:
-        return None
 
     def _one_node(self, bound: Bound, node: int, sources: Any, edges: Any, check_finite: bool) -> Float32Array:
         """The output of a node that has edges from these sources, and its own latent ones."""

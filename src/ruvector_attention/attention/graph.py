@@ -16,7 +16,7 @@ from ..errors import InvalidConfigError
 from ..gradients import add_into
 from ..graph import EdgesLike, Fans, Graph
 from ..registry import register
-from .over_edges import OverEdgesAttention, OverEdgesConfig, Pass
+from .over_edges import Bound, OverEdgesAttention, OverEdgesConfig, Pass
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,16 @@ class DotOverEdgesAttention(OverEdgesAttention):
             return *gathered.backward(of_gathered, gradients), gradients
 
         return Pass(self._mapped("output", gathered.output), gathered.weights, backward)
+
+
+class BesideEdgesAttention(DotOverEdgesAttention):
+    """What is given beside the edges says nothing of single ones: it belongs to nodes, or is a graph of its own."""
+
+    def _features_of_edges(self, bound: Bound, own: Any) -> Any:
+        return None
+
+    def _features_of_hops(self, bound: Bound, node: int, around: Any) -> Any:
+        return None
 
 
 @register

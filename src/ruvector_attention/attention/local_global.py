@@ -12,7 +12,6 @@ from .. import engine
 from ..arrays import ArrayLike, Float32Array, as_array
 from ..config import Setting
 from ..errors import DimensionMismatchError, OutOfBoundsError, UnsupportedError
-from ..gradients import addend_gradients
 from ..masks import AttentionMask, WindowMask
 from ..memory import KeysLike
 from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, MaskLike, Out, Training
@@ -87,24 +86,9 @@ class LocalGlobalAttention(SoftmaxAttention):
             binding, position, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
         )
         target = None if out is None else self._target(out, binding, training, mask=mask, bias=bias)
-        rows, key_rows, value_rows = self._training_arrays(binding) if training else binding.arrays
-        with binding.blaming_inputs():
-            if not training:
-                attended = self._attend(rows, key_rows, value_rows, options, target)
-                return binding.restore(attended) if out is None else out
-            attended, attend_backward = self._attend_training(rows, key_rows, value_rows, options)
-        output = binding.restore(attended)
-
-        def backward(grad: Float32Array) -> dict[str, Float32Array]:
-            grads = attend_backward(binding.lift(grad))
-            return {
-                "query": binding.restore(grads.query),
-                **({} if binding.rows is not None else {"keys": grads.keys, "values": grads.values}),
-                **addend_gradients(grads.bias, binding, mask=mask, bias=bias),
-            }
-
-        self._record(output.shape, backward)
-        return output
+        arrays = self._training_arrays(binding) if training else binding.arrays
+        output = self._finished(binding, arrays, options, training, target, mask=mask, bias=bias)
+        return output if out is None else out
 
     def attention_weights(
         self,

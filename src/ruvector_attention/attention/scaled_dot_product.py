@@ -88,6 +88,40 @@ class SoftmaxAttention(Attention):
 
         return attended, backward
 
+    def _finished(
+        self,
+        binding: Binding,
+        arrays: tuple[Float32Array, ...],
+        options: dict[str, Any],
+        training: bool,
+        target: Float32Array | None = None,
+        more: Callable[[engine.Gradients], dict[str, Float32Array]] | None = None,
+        *,
+        mask: Any,
+        bias: Any,
+    ) -> Float32Array:
+        """The outputs of a call whose arrays and options are ready; when training the way back is kept, to the
+        gradients of the inputs and to ``more``, those of parameters."""
+        query, keys, values = arrays
+        with binding.blaming_inputs():
+            if not training:
+                return binding.restore(self._attend(query, keys, values, options, target))
+            attended, attend_backward = self._attend_training(query, keys, values, options)
+        output = binding.restore(attended)
+        heads = options.get("num_heads", 1) > 1
+
+        def backward(grad: Float32Array) -> dict[str, Float32Array]:
+            grads = attend_backward(binding.lift(grad))
+            return {
+                "query": binding.restore(grads.query),
+                **({} if binding.rows is not None else {"keys": grads.keys, "values": grads.values}),
+                **addend_gradients(grads.bias, binding, heads=heads, mask=mask, bias=bias),
+                **({} if more is None else more(grads)),
+            }
+
+        self._record(output.shape, backward)
+        return output
+
     def _score_options(
         self,
         binding: Binding,
@@ -211,24 +245,9 @@ class ScaledDotProductAttention(SoftmaxAttention):
             binding, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
         )
         target = None if out is None else self._target(out, binding, training, mask=mask, bias=bias)
-        query, keys, values = self._training_arrays(binding) if training else self._read(binding, options)
-        with binding.blaming_inputs():
-            if not training:
-                attended = self._attend(query, keys, values, options, target)
-                return binding.restore(attended) if out is None else out
-            attended, attend_backward = self._attend_training(query, keys, values, options)
-        output = binding.restore(attended)
-
-        def backward(grad: Float32Array) -> dict[str, Float32Array]:
-            grads = attend_backward(binding.lift(grad))
-            return {
-                "query": binding.restore(grads.query),
-                **({} if binding.rows is not None else {"keys": grads.keys, "values": grads.values}),
-                **addend_gradients(grads.bias, binding, mask=mask, bias=bias),
-            }
-
-        self._record(output.shape, backward)
-        return output
+        arrays = self._training_arrays(binding) if training else self._read(binding, options)
+        output = self._finished(binding, arrays, options, training, target, mask=mask, bias=bias)
+        return output if out is None else out
 
     def _recall(
         self, query: ArrayLike, rows: Rows, causal: bool | None, check_finite: bool, out: Any

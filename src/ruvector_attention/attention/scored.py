@@ -10,7 +10,6 @@ from .. import engine
 from ..arrays import ArrayLike, Float32Array
 from ..config import Setting
 from ..errors import DimensionMismatchError, InvalidConfigError
-from ..gradients import addend_gradients
 from ..memory import KeysLike
 from ..specs import KEYS, QUERY, VALUES, Binding
 from .scaled_dot_product import ScaledDotProductConfig, SoftmaxAttention
@@ -105,23 +104,8 @@ class ScoredAttention(SoftmaxAttention):
         query, keys, values = self._training_arrays(binding) if training else binding.arrays
         query = query if addition.query is None else query + addition.query
         keys = keys if addition.keys is None else keys + addition.keys
-        with binding.blaming_inputs():
-            if not training:
-                return binding.restore(self._attend(query, keys, values, options))
-            attended, attend_backward = self._attend_training(query, keys, values, options)
-        output = binding.restore(attended)
-
-        def backward(grad: Float32Array) -> dict[str, Float32Array]:
-            grads = attend_backward(binding.lift(grad))
-            return {
-                "query": binding.restore(grads.query),
-                **({} if binding.rows is not None else {"keys": grads.keys, "values": grads.values}),
-                **addend_gradients(grads.bias, binding, heads=self.num_heads > 1, mask=mask, bias=bias),
-                **addition.backward(grads),
-            }
-
-        self._record(output.shape, backward)
-        return output
+        arrays = (query, keys, values)
+        return self._finished(binding, arrays, options, training, more=addition.backward, mask=mask, bias=bias)
 
     def _weights(self, query: ArrayLike, keys: KeysLike, own: dict[str, Any], **addends: Any) -> Float32Array:
         binding = self.bind(query=query, keys=keys)

@@ -17,7 +17,7 @@ from ..options import CheckFinite, Training
 from ..registry import register
 from ..specs import TensorSpec
 from ..structure import STRUCTURAL_FEATURES, structural_features
-from .graph import DotOverEdgesAttention, DotOverEdgesConfig
+from .graph import BesideEdgesAttention, DotOverEdgesConfig
 from .over_edges import EDGE_INDEX, NODES, Bound
 
 FEATURES = TensorSpec(
@@ -34,7 +34,7 @@ class StructuralConfig(DotOverEdgesConfig):
 
 
 @register
-class StructuralAttention(DotOverEdgesAttention):
+class StructuralAttention(BesideEdgesAttention):
     """h_i' = W_o sum over edges (j, i) of softmax_j(s_ij / temperature) W_v h_j
     with s_ij = scale <W_q h_i, W_k h_j> + <u, f_j> + <w, f_i * f_j>
 
@@ -110,12 +110,6 @@ class StructuralAttention(DotOverEdgesAttention):
         ):
             np.add.at(flat, at, np.moveaxis(of_end, -2, 0))
         return {"features": total}
-
-    def _features_of_edges(self, bound: Bound, own: Any) -> Any:
-        return None  # they are the nodes'
-
-    def _features_of_hops(self, bound: Bound, node: int, around: Any) -> Any:
-        return None
 
     def _star_features(self, bound: Bound, present: Any, edges: Any) -> Any:
         return bound.features[..., present, :]
