@@ -335,9 +335,11 @@ def test_linear_experts_take_a_mask_with_a_row_for_each_query(kind: str, causal:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("name", ["flash", "hyperbolic", "linear", "local_global"])
-def test_an_expert_that_is_causal_by_itself_stays_so(name: str, causal: bool) -> None:
-    (x,) = drawn((20, 6))
+@pytest.mark.parametrize("lead", [(), (2,)])
+@pytest.mark.parametrize("name", ["flash", "hyperbolic", "linear", "local_global", "temporal"])
+def test_an_expert_that_is_causal_by_itself_stays_so(name: str, causal: bool, lead: tuple[int, ...]) -> None:
+    """And one to which time matters knows when each query is."""
+    (x,) = drawn((*lead, 20, 6))
     experts = [ra.create(name, dim=6, causal=True, seed=seed) for seed in (0, 1)]
     made = ra.MoEAttention.of(experts, top_k=1, causal=causal)
     first = made.get_routing(x).experts == 0

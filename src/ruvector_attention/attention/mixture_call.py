@@ -151,7 +151,8 @@ class Call:
             if not rows.size:
                 continue
             whole = self._computes_all_rows(self.experts[expert])
-            if not self.lead or (self.shared and not whole):
+            apart = whole or "query_times" in self.experts[expert].options  # times must rise
+            if not self.lead or (self.shared and not apart):
                 yield from self._pieces(Group(expert, None, rows, slots, self.n_key))
                 continue
             items = rows // self.n_query
@@ -212,6 +213,8 @@ class Call:
         causal = self._is_causal(expert)
         if "position" in expert.options and not in_place:
             options["position"] = places + self.n_key - self.n_query
+        if "query_times" in expert.options:  # keys are at 0, 1, 2, ...
+            options["query_times"] = places + self.n_key - self.n_query
         if "causal" in expert.options:
             options["causal"] = causal and (in_place or "position" in options)
             causal = causal and not options["causal"]
