@@ -27,13 +27,14 @@ class SeenUntil(AttentionMask):
         """All that the first query of a tile row sees is full; what the last one sees beyond is drawn."""
         first = np.arange(0, n_query, rows)
         count = np.minimum(rows, n_query - first)
-        low, high = self.counts[first], self.counts[first + count - 1]
+        counts = self.counts.astype(np.int64)  # as they come, NumPy's own integers, which may have 32 bits
+        low, high = counts[first], counts[first + count - 1]
         drawn = high - low
         owner = repeated(np.arange(first.size), drawn)
         offset = np.cumsum(drawn) - drawn
         key = np.arange(owner.size) - offset[owner] + low[owner]
         # the queries of the tile row that see a key are those from some place on: bits from there on
-        place = np.searchsorted(self.counts, key, side="right") - first[owner]
+        place = np.searchsorted(counts, key, side="right") - first[owner]
         bits = _ONES[count[owner]] & ~_ONES[place]
         runs = np.stack([np.zeros_like(low), low, np.full_like(low, -1), low, high, offset], axis=1).reshape(-1, 3)
         kept = np.stack([low > 0, drawn > 0], axis=1)
