@@ -258,15 +258,40 @@ static float kth_highest(float *x, int64_t n, int64_t k) {
   return x[k - 1];
 }
 
+/* The largest of x (n > 0). */
+static float largest(const float *x, int64_t n) {
+  vf best = v_set(-__builtin_inff());
+  int64_t j = 0;
+  for (; j + VL <= n; j += VL) best = v_max(best, v_load(x + j));
+  float maximum = v_hmax(best);
+  for (; j < n; j++) maximum = x[j] > maximum ? x[j] : maximum;
+  return maximum;
+}
+
+/* A number that at least k of x (n) reach: the least of the largest of k pieces. */
+static float reached(const float *x, int64_t n, int64_t k) {
+  float least = largest(x, n / k);
+  for (int64_t piece = 1; piece < k; piece++) {
+    const int64_t first = piece * n / k;
+    const float own = largest(x + first, (piece + 1) * n / k - first);
+    least = own < least ? own : least;
+  }
+  return least;
+}
+
 /* Indices of the k highest of a row that are above -inf, ascending; answers how many there are. */
 static int64_t select_row(const float *row, float *room, int64_t n, int64_t k, int64_t *indices) {
   const float nothing = -__builtin_inff();
+  /* most scores are far below the k-th highest, and need not be sorted among themselves */
+  const float bound = n >= 4 * k ? reached(row, n, k) : nothing;
   int64_t seen = 0, taken = 0;
-  for (int64_t j = 0; j < n; j++)
-    if (row[j] > nothing) room[seen++] = row[j];
+  for (int64_t j = 0; j < n; j++) {
+    room[seen] = row[j];
+    seen += row[j] >= bound && row[j] > nothing;
+  }
   float least = nothing;
   int64_t equals = 0; /* how many of those that equal the least are taken */
-  if (seen > k) {
+  if (seen > k || bound > nothing) {
     least = kth_highest(room, seen, k);
     equals = k;
     for (int64_t j = 0; j < n; j++) equals -= row[j] > least;
