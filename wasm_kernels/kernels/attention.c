@@ -45,7 +45,7 @@ static int32_t attend_many(const rv_head *head, int64_t first, int64_t n, float 
 static int32_t attend_few(const rv_head *head, int64_t first, int64_t n, float *out, int64_t out_row, float *lse,
                           float *scratch) {
   const int64_t dim = head->dim, dim_value = head->dim_value;
-  rv_few_scratch s = few_scratch(scratch, dim_value);
+  rv_few_scratch s = few_scratch(scratch, head, n);
   float top[VL], sum[VL], defect[VL];
   rv_walk walk;
   memset(s.acc, 0, sizeof(float) * (size_t)(n * dim_value));

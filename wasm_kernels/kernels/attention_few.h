@@ -1,6 +1,6 @@
 /* Attention of fewer queries than lanes: keys and values are read once, in order, and the time is the memory's.
  * One key is a lane of the softmax, one channel a lane of the products; RV_FEW queries share each load.
- *   queries (queries, dim)   scores, extra (queries, RV_KEY_TILE)   acc, part (queries, dim_value)   top, sum (queries) */
+ *   queries (queries, dim)   scores (queries, RV_KEY_TILE)   acc, part (queries, dim_value)   top, sum (queries) */
 #ifndef RV_ATTENTION_FEW_H
 #define RV_ATTENTION_FEW_H
 
@@ -10,15 +10,28 @@ typedef struct {
   float *scores, *extra, *queries, *acc, *part;
 } rv_few_scratch;
 
-/* From the next cache line on: rows of keys and values begin anywhere, and a load that crosses lines beside another one
- * that does costs a third of the speed. So the queries are copied, too. */
-RV_INLINE rv_few_scratch few_scratch(float *scratch, int64_t dim_value) {
+enum { RV_LONG = 256, RV_LINE = 16 }; /* floats of a row from which on rows are read one by one; of a cache line */
+
+RV_INLINE int64_t line_place(const float *p) { return (int64_t)((uintptr_t)p / sizeof(float) % RV_LINE); }
+
+/* Floats of a row before its first whole vector in memory: where a vector is as long as a cache line, every load from
+ * elsewhere costs two. For one query alone: of several, the loads and stores that count are those of queries and sums. */
+RV_INLINE int64_t line_lead(const int nq, const float *row) {
+  return nq == 1 && sizeof(vf) == RV_LINE * sizeof(float) ? (RV_LINE - line_place(row)) % RV_LINE : 0;
+}
+
+/* The n queries are copied to the beginning of a line, and sums begin there; a single query and its sum lie at the same
+ * place of a line as long rows do. */
+RV_INLINE rv_few_scratch few_scratch(float *scratch, const rv_head *head, int64_t n) {
   rv_few_scratch s;
-  s.scores = scratch + (64 - ((uintptr_t)scratch & 63)) / sizeof(float);
+  s.scores = scratch + (RV_LINE - line_place(scratch));
   s.extra = s.scores + VL * RV_KEY_TILE;
   s.acc = s.extra + RV_KEY_TILE;
-  s.part = s.acc + VL * dim_value;
-  s.queries = s.part + RV_FEW * dim_value;
+  float *part = s.acc + VL * head->dim_value, *queries = part + RV_FEW * head->dim_value + 2 * RV_LINE;
+  s.part = part + (RV_LINE - line_place(part));
+  s.queries = queries + (RV_LINE - line_place(queries));
+  if (n == 1) s.part += line_place(head->values);
+  if (n == 1 && head->dim >= RV_LONG) s.queries += line_place(head->keys);
   return s;
 }
 
@@ -61,7 +74,11 @@ RV_INLINE void few_long_dots(const int nq, int64_t dim, const float *query, int6
     vf acc[4][4];
     RV_UNROLL for (int q = 0; q < nq; q++)
       RV_UNROLL for (int u = 0; u < chains; u++) acc[q][u] = v_zero();
-    int64_t d = 0;
+    int64_t d = line_lead(nq, key[j]);
+    if (d > 0) {
+      const vf keys = v_load_n(key[j], d);
+      RV_UNROLL for (int q = 0; q < nq; q++) acc[q][0] = v_fma(v_load_n(query + q * query_row, d), keys, acc[q][0]);
+    }
     for (; d + chains * VL <= dim; d += chains * VL) {
       RV_UNROLL for (int u = 0; u < chains; u++) {
         const vf keys = v_load(key[j] + d + u * VL);
@@ -82,8 +99,6 @@ RV_INLINE void few_long_dots(const int nq, int64_t dim, const float *query, int6
   RV_UNROLL for (int q = 0; q < nq; q++)
     v_hsum4(scores + q * RV_KEY_TILE, sum[q][0], sum[q][1], sum[q][2], sum[q][3]);
 }
-
-enum { RV_LONG = 256 }; /* floats of a row from which on rows are read one after the other */
 
 RV_INLINE void few_scores_of(const int nq, const int nk, int64_t n, int64_t dim, const float *query,
                              int64_t query_row, const float *keys, int64_t key_row, float *scores) {
@@ -119,7 +134,8 @@ RV_INLINE void few_long_values(const int nq, int64_t n, int64_t dim_value, const
   for (int64_t j = 0; j < n; j++, values += value_row) {
     vf weight[4];
     RV_UNROLL for (int q = 0; q < nq; q++) weight[q] = v_set(weights[q * RV_KEY_TILE + j]);
-    int64_t c = 0;
+    int64_t c = line_lead(nq, values);
+    if (c > 0) v_store_n(part, v_fma(weight[0], v_load_n(values, c), v_load_n(part, c)), c);
     for (; c + 4 * VL <= dim_value; c += 4 * VL) {
       RV_UNROLL for (int u = 0; u < 4; u++) {
         const vf value = v_load(values + c + u * VL);
@@ -223,7 +239,8 @@ RV_INLINE float *zero_behind(float *line, int64_t n) {
   return line;
 }
 
-/* Raw scores of `group` queries (group, dim), the first of them number `query`, against the tile of keys: lines (queries, RV_KEY_TILE). */
+/* Raw scores of `group` queries (group, dim), the first being number `query`, against the tile of keys:
+ * lines (queries, RV_KEY_TILE). */
 static void few_raw(const rv_head *head, const float *queries, int64_t query, int64_t group, int64_t key, int64_t keys,
                     float *lines, float *extra, float *defect) {
   const float *rows = head->keys + key * head->key_row;

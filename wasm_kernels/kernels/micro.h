@@ -83,37 +83,43 @@ RV_INLINE void panel_by_rows(int64_t rows, int nv, int64_t depth, const float *a
 }
 
 /* c (rows, nv * VL), its rows RV_LANES apart: dot products of rows of a with columns of b (depth, RV_LANES). Sums of
- * RV_CHAIN terms at most, since a score's error is every weight's (docs/decisions/0005). The full block, which is nearly
- * all of the work, is a copy of its own with these constants in it. */
+ * RV_CHAIN terms at most, since a score's error is every weight's (docs/decisions/0005). */
 enum { RV_CHAIN = 16, RV_LANES = RV_NV * VL };
 
-/* The same for few vectors, whose sums of chains stay in registers, too. */
-RV_INLINE void dots_in_registers(const int mr, const int nv, int64_t depth, const float *a, int64_t a_row, const float *b,
-                                 float *c) {
+/* For mr rows whose sums of chains stay in registers, too. */
+RV_INLINE void dots_in_registers(const int mr, const int nv, int64_t depth, const float *a, int64_t a_row,
+                                 const float *b, float *c) {
   vf total[8][8], acc[8][8], vectors[8];
+  const float *row[8];
+  RV_UNROLL for (int i = 0; i < mr; i++) row[i] = a + i * a_row;
   micro_zero(mr, nv, total);
   for (int64_t k = 0; k < depth; k += RV_CHAIN) {
     micro_zero(mr, nv, acc);
     for (int64_t end = k + rv_min_int(RV_CHAIN, depth - k), t = k; t < end; t++) {
       RV_UNROLL for (int v = 0; v < nv; v++) vectors[v] = v_load(b + t * RV_LANES + v * VL);
       RV_UNROLL for (int i = 0; i < mr; i++) {
-        const vf scalar = v_set(a[i * a_row + t]);
+        const vf scalar = v_set(row[i][t]);
         RV_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(scalar, vectors[v], acc[i][v]);
       }
     }
-    RV_UNROLL for (int i = 0; i < mr; i++) RV_UNROLL for (int v = 0; v < nv; v++) total[i][v] = v_add(total[i][v], acc[i][v]);
+    RV_UNROLL for (int i = 0; i < mr; i++)
+      RV_UNROLL for (int v = 0; v < nv; v++) total[i][v] = v_add(total[i][v], acc[i][v]);
   }
   micro_store(mr, nv, total, c, RV_LANES, 0);
 }
 
+/* Nearly all of the work is done by a copy of the block of its own with constants in it: with 32 registers a smaller one
+ * that has room for the totals, elsewhere the full one, whose totals pass through memory. */
 static void dots_by_rows(int64_t rows, int nv, int64_t depth, const float *a, int64_t a_row, const float *b, float *c) {
   int64_t i = 0;
-  for (; nv == RV_NV && i + RV_MR <= rows; i += RV_MR)
+  for (; RV_NV == 3 && nv == 3 && i + 4 <= rows; i += 4)
+    dots_in_registers(4, 3, depth, a + i * a_row, a_row, b, c + i * RV_LANES);
+  for (; RV_NV == 3 && nv == 2 && i + 6 <= rows; i += 6)
+    dots_in_registers(6, 2, depth, a + i * a_row, a_row, b, c + i * RV_LANES);
+  for (; RV_NV != 3 && nv == RV_NV && i + RV_MR <= rows; i += RV_MR)
     for (int64_t k = 0; k < depth; k += RV_CHAIN)
       micro_by_rows(RV_MR, RV_NV, rv_min_int(RV_CHAIN, depth - k), a + i * a_row + k, a_row, b + k * RV_LANES, RV_LANES,
                     c + i * RV_LANES, RV_LANES, k > 0);
-  for (; RV_NV == 3 && nv == 2 && i + 6 <= rows; i += 6)
-    dots_in_registers(6, 2, depth, a + i * a_row, a_row, b, c + i * RV_LANES);
   for (; i < rows; i += RV_MR)
     for (int64_t k = 0; k < depth; k += RV_CHAIN)
       block_by_rows(rv_min_int(RV_MR, rows - i), nv, rv_min_int(RV_CHAIN, depth - k), a + i * a_row + k, a_row,
