@@ -9,6 +9,7 @@
 #include "kernels/gemm.c"
 #include "kernels/measure.c"
 #include "kernels/rows.c"
+#include "kernels/ball.c"
 
 /* Each kernel is a static function of its argument struct; here it meets the calling convention. */
 #define RV_KERNEL(name)                                          \

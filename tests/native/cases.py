@@ -176,6 +176,23 @@ def spaces() -> None:
 
 
 @case(tolerance=5e-6)
+def ball_attention() -> None:
+    """Rows well inside of the ball and rows near to its boundary; one outside, which is a status."""
+    for index, dim in enumerate(DIMS):
+        random = np.random.default_rng(index)
+        n_query, n_key, c = 1 + index % 6, KEYS[index % len(KEYS)], 0.5 + index % 3
+        dim_value = dim if index % 4 == 0 else 1 + 7 * dim % len(DIMS) if index % 9 else 260 + index
+        query, keys, values = (
+            points(random, "poincare", n, width, c) for n, width in ((n_query, dim), (n_key, dim), (n_key, dim_value))
+        )
+        values = keys if index % 4 == 0 else values
+        if index % 5 == 4:
+            (query, keys, values)[index % 3][-1] = 2.0
+        out = np.zeros((n_query, dim_value), np.float32)
+        kernels.active.ball_attention(query, keys, values, out, n_query, n_key, dim, dim_value, 0.8, c)
+
+
+@case(tolerance=5e-6)
 def times_and_dropout() -> None:
     for index, (n_query, n_key) in enumerate(product((*QUERIES, 200), (1, 5, 17, 129, 150))):
         random = np.random.default_rng(index)
