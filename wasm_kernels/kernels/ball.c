@@ -17,7 +17,7 @@ RV_INLINE void ball_squares(const int both, int64_t n, int64_t dim, const float 
     for (int64_t d = 0; d < dim; d += VL) {
       const int whole = d + VL <= dim;
       const vf q = !both ? v_zero() : whole ? v_load(query + d) : v_load_n(query + d, dim - d);
-      RV_UNROLL for (int i = 0; i < 4; i++) {
+  RV_UNROLL for (int i = 0; i < 4; i++) {
         const vf point = whole ? v_load(row[i] + d) : v_load_n(row[i] + d, dim - d);
         __builtin_prefetch(row[i] + d + 8 * dim);
         own[i] = v_fma(point, point, own[i]);
