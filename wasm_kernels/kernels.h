@@ -22,6 +22,14 @@
 #define RV_BACKWARD_SCRATCH(n_key, dim, dim_value, n_segments)                                           \
   (RV_MAX_QUERIES * (3.0 * (dim) + 2.0 * (dim_value) + 4.0 * RV_KEY_TILE + 48.0) +                        \
    (n_segments) * RV_MAX_QUERIES * ((dim) + 16.0) + (n_key) * ((dim) + (dim_value) + 32.0) + 64.0)
+/* two tables, the map, two blocks of features, four of values, a triangle, lines of features padded to whole vectors */
+#define RV_PREFIX_SCRATCH(dim, features, dim_value)                                                      \
+  ((2.0 * (dim_value) + (dim) + 2.0 * RV_MAX_QUERIES + 8.0) * ((features) + RV_MAX_LANES) +              \
+   RV_MAX_QUERIES * (4.0 * (dim_value) + (dim) + RV_MAX_QUERIES + 8.0))
+/* a block of slopes and the peaks of every segment more */
+#define RV_PREFIX_BACKWARD_SCRATCH(dim, features, dim_value, n_query)                                    \
+  (RV_PREFIX_SCRATCH(dim, features, dim_value) +                                                         \
+   (RV_MAX_QUERIES + (n_query) + 2.0) * ((features) + RV_MAX_LANES + 1.0))
 #define RV_GEMM_SCRATCH (RV_GEMM_K * RV_MAX_PANEL + RV_MAX_PANEL * 16)
 
 typedef float rv_F32;

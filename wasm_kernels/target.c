@@ -9,6 +9,9 @@
 #include "kernels/gemm.c"
 #include "kernels/measure.c"
 #include "kernels/rows.c"
+#include "kernels/ball.c"
+#include "kernels/prefix.c"
+#include "kernels/prefix_backward.c"
 
 /* Each kernel is a static function of its argument struct; here it meets the calling convention. */
 #define RV_KERNEL(name)                                          \

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ruvector_attention import engine, kernels, products, sparse
+from ruvector_attention import engine, kernels, prefix, products, sparse
 from ruvector_attention.edge_attention import EdgeCall
 from ruvector_attention.graph import Graph
 from ruvector_attention.scoring import Dropout, Space, Times
@@ -176,6 +176,23 @@ def spaces() -> None:
 
 
 @case(tolerance=5e-6)
+def ball_attention() -> None:
+    """Rows well inside of the ball and rows near to its boundary; one outside, which is a status."""
+    for index, dim in enumerate(DIMS):
+        random = np.random.default_rng(index)
+        n_query, n_key, c = 1 + index % 6, KEYS[index % len(KEYS)], 0.5 + index % 3
+        dim_value = dim if index % 4 == 0 else 1 + 7 * dim % len(DIMS) if index % 9 else 260 + index
+        query, keys, values = (
+            points(random, "poincare", n, width, c) for n, width in ((n_query, dim), (n_key, dim), (n_key, dim_value))
+        )
+        values = keys if index % 4 == 0 else values
+        if index % 5 == 4:
+            (query, keys, values)[index % 3][-1] = 2.0
+        out = np.zeros((n_query, dim_value), np.float32)
+        kernels.active.ball_attention(query, keys, values, out, n_query, n_key, dim, dim_value, 0.8, c)
+
+
+@case(tolerance=5e-6)
 def times_and_dropout() -> None:
     for index, (n_query, n_key) in enumerate(product((*QUERIES, 200), (1, 5, 17, 129, 150))):
         random = np.random.default_rng(index)
@@ -271,6 +288,27 @@ def edge_attention() -> None:
         call = EdgeCall(source, target, values, attention, fans, slope=0.2, edge=edge, keep=keep)
         _, _, weights = call.forward()
         call.backward(weights, grad)
+
+
+@case(tolerance=1e-5, gradient_tolerance=2e-5)  # features are exponentials of logarithms, whose rounding they multiply
+def prefix_attention() -> None:
+    """Features and channels about every width; features far apart, that have to be cut; with keys before the first."""
+    for index, count in enumerate((*range(1, 34), 47, 48, 49, 65, 97, 130)):
+        random = np.random.default_rng(index)
+        batch, causal, dim = 1 + index % 2, index % 4 > 0, 1 + 7 * index % 40
+        n_query, n_key, width = QUERIES[index % len(QUERIES)], KEYS[index % len(KEYS)], 1 + 11 * index % len(DIMS)
+        weight = normal(random, count, dim) * np.float32(dim**-0.5) if index % 3 else None
+        shapes = ((batch, n, count if weight is None else dim) for n in (n_query, n_key))
+        query, keys = (normal(random, *shape) * np.float32(20.0 if index % 5 == 0 else 0.5) for shape in shapes)
+        if weight is None:
+            query[random.random(query.shape) < 0.1] = -np.inf  # features that are 0
+        addend = normal(random, batch, n_key) if index % 2 else None
+        features = prefix.Features(query, keys, addend, weight)
+        values, grad = normal(random, batch, n_key, width), normal(random, batch, n_query, width)
+        done = prefix.forward(features, values, causal=causal)
+        prefix.backward(features, values, done, grad, causal=causal)
+        if index % 3 == 0:
+            prefix.forward(features, values, causal=causal, table=done.table)
 
 
 @case()

@@ -246,6 +246,28 @@ def test_few_queries_are_computed_as_many_are(n_query: int) -> None:
         attention(q * np.nan, k[:7], v[:7])
 
 
+@pytest.mark.parametrize("n_query", [1, 2, 3, 4])
+@pytest.mark.parametrize(("n_key", "dim", "dim_value"), [(1, 1, 2), (127, 33, 5), (130, 6, 70), (300, 128, 300)])
+def test_one_pass_over_keys_and_values_is_the_definition(n_query: int, n_key: int, dim: int, dim_value: int) -> None:
+    q, k, v = in_ball(n_query, dim), in_ball(n_key, dim, seed=1), in_ball(n_key, dim_value, reach=0.97, seed=2)
+    attention = ra.HyperbolicAttention(dim, -C, temperature=0.3)
+    assert_close(attention(q, k, v), reference(q, k, v, "gyromidpoint", tau=0.3)[0])
+    assert_close(attention(q, k, k), reference(q, k, k, "gyromidpoint", tau=0.3)[0])
+    assert_close(attention(q[0], k, v, causal=True), reference(q[:1], k, v, "gyromidpoint", tau=0.3)[0][0])
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("size", [1.0, 3.0, 1e15])
+def test_one_row_that_is_outside_of_the_ball_is_found_among_many(which: int, size: float) -> None:
+    """The pass over rows that are all inside leaves such a call to the way that projects them."""
+    arrays = [in_ball(2, 5, reach=0.6), in_ball(200, 5, reach=0.6, seed=1), in_ball(200, 5, reach=0.6, seed=2)]
+    row = arrays[which][-1].astype(np.float64)
+    arrays[which][-1] = row / np.linalg.norm(row) * size / np.sqrt(C)
+    inside = [poincare.project_to_ball(x, -C, 1e-6) for x in arrays]
+    expected = reference(*inside, "gyromidpoint", tau=0.1)[0]
+    assert_close(ra.HyperbolicAttention(5, -C, temperature=0.1)(*arrays), expected, 1e-5)
+
+
 @pytest.mark.parametrize("name", ["hyperbolic", "mixed_curvature", "dual_space", "manifold"])
 def test_any_shape_and_scale_gives_finite_numbers_or_a_typed_error(name: str) -> None:
     random, refused = np.random.default_rng(len(name)), 0

@@ -54,23 +54,13 @@ RV_INLINE void put_lanes(float *p, vf v, int64_t n) {
 }
 
 /* Every lane: the sum, or the maximum, over the lanes of its head, from lanes step, 2 step, ... further on, cyclically. */
-static vf turned_sum(vf v, int64_t step) {
-  float lanes[2 * VL];
-  for (; step < VL; step *= 2) {
-    v_store(lanes, v);
-    v_store(lanes + VL, v);
-    v = v_add(v, v_load(lanes + step));
-  }
+RV_INLINE vf turned_sum(vf v, int64_t step) {
+  for (; step < VL; step *= 2) v = v_add(v, v_turn(v, step));
   return v;
 }
 
-static vf turned_max(vf v, int64_t step) {
-  float lanes[2 * VL];
-  for (; step < VL; step *= 2) {
-    v_store(lanes, v);
-    v_store(lanes + VL, v);
-    v = v_max(v, v_load(lanes + step));
-  }
+RV_INLINE vf turned_max(vf v, int64_t step) {
+  for (; step < VL; step *= 2) v = v_max(v, v_turn(v, step));
   return v;
 }
 

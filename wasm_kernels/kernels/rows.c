@@ -57,14 +57,28 @@ static int32_t rv_all_finite(const rv_all_finite_args *args) {
   return bad == 0 ? RV_OK : RV_NON_FINITE;
 }
 
-/* Sums of squares in double, in eight chains. */
+/* The sum of squares of a row in double, in eight chains of lanes. */
 RV_INLINE double square_of(const float *x, int64_t n) {
-  double sums[8] = {0};
+  enum { HALF = VL > 1 ? VL / 2 : 1 };
+  double sum = 0;
   int64_t d = 0;
-  for (; d + 8 <= n; d += 8)
-    for (int i = 0; i < 8; i++) sums[i] += (double)x[d + i] * (double)x[d + i];
-  for (; d < n; d++) sums[0] += (double)x[d] * (double)x[d];
-  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+#if !defined(RV_ISA_SCALAR)
+  typedef float floats __attribute__((vector_size(4 * HALF)));
+  typedef double doubles __attribute__((vector_size(8 * HALF)));
+  doubles chain[4] = {{0}, {0}, {0}, {0}};
+  for (; d + 4 * HALF <= n; d += 4 * HALF) {
+    RV_UNROLL for (int i = 0; i < 4; i++) {
+      floats part;
+      memcpy(&part, x + d + i * HALF, sizeof part);
+      const doubles wide = __builtin_convertvector(part, doubles);
+      chain[i] += wide * wide;
+    }
+  }
+  const doubles all = (chain[0] + chain[1]) + (chain[2] + chain[3]);
+  for (int i = 0; i < HALF; i++) sum += all[i];
+#endif
+  for (; d < n; d++) sum += (double)x[d] * (double)x[d];
+  return sum;
 }
 
 /* What a distance needs of one end (geometry.h): 1 / (1 - c |x|^2) in the ball, sqrt(1 / c + |x|^2) on the hyperboloid.

@@ -27,6 +27,11 @@ RV_INLINE vf v_where_lt(vf a, vf b, vf x, vf y) {
 }
 RV_INLINE int v_any_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ) != 0; }
 RV_INLINE vf v_iota(void) { return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+#define RV_TURN
+RV_INLINE vf v_turn(vf v, int64_t step) {
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return _mm512_permutexvar_ps(_mm512_add_epi32(lanes, _mm512_set1_epi32((int)step)), v);
+}
 RV_INLINE vf v_pow2(vf p, vf t) {
   const __m512i n = _mm512_slli_epi32(_mm512_castps_si512(t), 23);
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), n));

@@ -7,6 +7,7 @@
  *   v_hsum4(p, a, b, c, d)  four sums to p      v_pow2(p, t): p * 2^n, n in the low bits of t (see exp2.h)
  *   v_iota        0, 1, 2, ...                  v_any_lt(a, b): whether any lane has a < b
  *   v_sqrt                                      v_where_bits(b, x, y) = bit of b ? x : y, lane by lane
+ *   v_turn(v, step): lane l is lane l + step of v, cyclically
  *   v_transpose4(x, x_row, out, out_row)        out[j, i] = x[i, j], 4 x 4
  *
  *   vi            VL unsigned integers: see integers.h
@@ -34,6 +35,15 @@
 #include "scalar.h"
 #else
 #error "no instruction set chosen: define RV_ISA_<set>"
+#endif
+
+#if !defined(RV_TURN)
+RV_INLINE vf v_turn(vf v, int64_t step) {
+  float lanes[2 * VL];
+  v_store(lanes, v);
+  v_store(lanes + VL, v);
+  return v_load(lanes + step);
+}
 #endif
 
 #include "integers.h"

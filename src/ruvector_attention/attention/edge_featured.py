@@ -13,11 +13,11 @@ from ..edge_attention import EdgeCall, as_lanes, from_lanes, lane_heads
 from ..engine import project, project_backward, raise_non_finite
 from ..errors import DimensionMismatchError, InvalidConfigError
 from ..gradients import add_into
-from ..graph import Fans
+from ..graph import Fans, Graph
 from ..options import CheckFinite
 from ..registry import register
 from ..specs import TensorSpec
-from .over_edges import EDGE_ATTR, EDGE_INDEX, NODES, OverEdgesAttention, OverEdgesConfig, Pass, with_loops
+from .over_edges import EDGE_ATTR, EDGE_INDEX, NODES, Bound, OverEdgesAttention, OverEdgesConfig, Pass, others_of
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,12 @@ class EdgeFeaturedAttention(OverEdgesAttention):
     def _fixed_axes(self) -> dict[str, int]:
         return {**super()._fixed_axes(), "dim_out": self.config.dim_out}
 
+    def _edge_rows(self, bound: Bound, fans: Fans) -> Float32Array | None:
+        return None if bound.features is None else along_fans(bound.features, fans)
+
+    def _edge_rows_backward(self, grad: Float32Array, bound: Bound, fans: Fans) -> dict[str, Float32Array]:
+        return {"edge_attr": from_fans(grad, fans, bound.graph)}
+
     # --- maps, to rows as the kernel reads them
 
     def _lanes(self, array: Float32Array) -> Float32Array:
@@ -185,11 +191,13 @@ class EdgeFeaturedAttention(OverEdgesAttention):
         self, sources: Float32Array, targets: Float32Array, values: Float32Array, edges: Float32Array | None,
         fans: Fans, training: bool,
     ) -> EdgeCall:  # fmt: skip
-        """The kernel's call of rows of features (..., n, dim); targets is sources, or values is, where they are."""
-        config = self.config
+        """The kernel's call of rows of features (..., n, dim), edges in the order of the fans; targets is sources, or
+        values is, where they are."""
+        config, count = self.config, fans.sources.size
+        fans = fans._replace(rows=np.arange(count), loops=fans.loops[:0], n_edges=count)
         keep = None
         if training and config.dropout:
-            shape = (*sources.shape[:-2], fans.sources.size, lane_heads(config.num_heads))
+            shape = (*sources.shape[:-2], count, lane_heads(config.num_heads))
             keep = (self._random.random(shape) >= config.dropout).astype(np.float32) / np.float32(1 - config.dropout)
         options: dict[str, Any] = {"slope": config.negative_slope, "keep": keep}
         if config.variant == "gat":
@@ -290,7 +298,7 @@ class EdgeFeaturedAttention(OverEdgesAttention):
         if edge_features is not None:
             pairs = np.stack([np.arange(count), np.zeros(count, np.int64)])
             edges = self._bound(keys, pairs, edge_features, check_finite).features
-            edges = None if edges is None else with_loops(edges, fans)
+            edges = None if edges is None else along_fans(edges, fans)
         if loops.size:
             is_same = keys is values
             keys = np.concatenate([keys, query])
@@ -300,3 +308,37 @@ class EdgeFeaturedAttention(OverEdgesAttention):
             raise_non_finite(query=query, keys=keys, values=values)
         output: Float32Array = self._combined(out)[0]
         return output
+
+
+def along_fans(edge_attr: Float32Array, fans: Fans) -> Float32Array:
+    """Features (..., edges of the fans, channels) in the order of the fans, so that whatever follows reads memory from
+    end to end; a loop has the mean over the other edges into its node, or zeros where it is the only one."""
+    rows: Float32Array
+    if not fans.loops.size:
+        rows = np.take(edge_attr, fans.rows, axis=-2)
+        return rows
+    is_loop = fans.rows >= fans.n_edges
+    if fans.n_edges:
+        rows = np.take(edge_attr, np.where(is_loop, 0, fans.rows), axis=-2)
+    else:
+        rows = np.empty((*edge_attr.shape[:-2], fans.rows.size, edge_attr.shape[-1]), np.float32)
+    rows[..., is_loop, :] = 0
+    if fans.loops.size == fans.indptr.size - 1:  # else only nodes without edges have loops
+        starts = fans.indptr[:-1].astype(np.intp)
+        rows[..., is_loop, :] = np.add.reduceat(rows, starts, axis=-2) / others_of(fans)  # the loops add their zeros
+    return rows
+
+
+def from_fans(grad: Float32Array, fans: Fans, graph: Graph) -> Float32Array:
+    """The gradient of the features of edges from that of ``along_fans``."""
+    place = np.zeros(fans.n_rows, np.intp)
+    place[fans.rows] = np.arange(fans.rows.size)
+    of_edges: Float32Array = np.take(grad, place[: fans.n_edges], axis=-2)
+    if not fans.loops.size or fans.loops.size < fans.indptr.size - 1:
+        return of_edges
+    of_loops = np.take(grad, place[fans.n_edges :], axis=-2)
+    of_edges += np.take(of_loops / others_of(fans), graph.targets, axis=-2)
+    replaced = np.flatnonzero(graph.sources == graph.targets)  # edges that the loops took the place of
+    if replaced.size:
+        of_edges[..., replaced, :] = 0
+    return of_edges

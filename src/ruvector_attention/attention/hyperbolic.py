@@ -9,13 +9,14 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .. import engine
+from .. import engine, kernels
 from ..arrays import ArrayLike, Float32Array, as_float32
 from ..config import Setting, checked_setting
 from ..geometry import frechet, midpoints, poincare
 from ..gradients import addend_gradients
 from ..memory import KeysLike
 from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, MaskLike, Training
+from ..products import FLOAT32
 from ..registry import register
 from ..row_weights import Part, RowWeights, item_of
 from ..specs import KEYS, QUERY, VALUES, Binding
@@ -25,14 +26,13 @@ from .distance import (
     check_curvature,
     kept_weights,
     log_parameter,
-    no_way_back,
     sharpen_sums,
 )
 
 Array = npt.NDArray[Any]
 
 
-FEW = 4  # queries whose weights are less work to keep than values with one channel more
+FEW = 4  # queries for which reading keys and values is all of the work, so that it is done once
 
 
 @dataclass(frozen=True)
@@ -218,6 +218,9 @@ class HyperbolicAttention(DistanceAttention):
     ) -> Float32Array:
         score_options = self._score_options(binding, mask=mask, bias=bias, **options)
         c, scale = -self.curvature, 1 / temperature
+        few = None if training or len(binding.arrays[0]) > FEW else self._few(binding, score_options, scale, c)
+        if few is not None:
+            return binding.restore(few)
         inputs = self._training_arrays(binding) if training else binding.arrays
         inside = [midpoints.brought_inside(array, c) for array in inputs]
         query, keys, spaces = self._points(inside, c)
@@ -255,17 +258,29 @@ class HyperbolicAttention(DistanceAttention):
         self._record(output.shape, backward)
         return output
 
+    def _few(self, binding: Binding, options: dict[str, Any], scale: float, c: float) -> Float32Array | None:
+        """Gyromidpoints of a few queries in one pass over keys and values, where nothing else is asked for and no point
+        is so near to the boundary that it needs more care; None otherwise."""
+        config, (query, keys, values) = self.config, binding.arrays
+        if config.aggregation != "gyromidpoint" or config.model != "poincare":
+            return None
+        if not query.ndim == keys.ndim == values.ndim == 2 or options.keys() - {"normalize", "check_finite", "causal"}:
+            return None
+        if options.get("causal") and len(query) > 1:
+            return None
+        query, keys, values = (engine.contiguous(x) for x in (query, keys, values))
+        (n_query, dim), (n_key, dim_value) = query.shape, values.shape
+        out = np.empty((n_query, dim_value), FLOAT32)
+        status = kernels.active.ball_attention(query, keys, values, out, n_query, n_key, dim, dim_value, scale, c)
+        return None if status else out
+
     def _gyromidpoints(
         self, binding: Binding, query: Array, keys: Array, inside: midpoints.Inside, c: float, scale: float,
         options: dict[str, Any], training: bool,
     ) -> _Means:  # fmt: skip
         values, factors = inside.rows, 2 * inside.half_factors
-        way_back: Callable[[Float32Array], engine.Gradients] = no_way_back
-        if len(query) <= FEW and query.ndim == keys.ndim == values.ndim == 2 and not training:
-            summed = self._few_sums(query, keys, values, factors, scale, options)
-        else:
-            extended = midpoints.extended(values, factors)
-            summed, way_back = self._sum(query, keys, extended, scale, options, training)
+        extended = midpoints.extended(values, factors)
+        summed, way_back = self._sum(query, keys, extended, scale, options, training)
         sums = summed.astype(np.float64)
         dropped = training and self.config.dropout > 0
         if not dropped:
@@ -279,22 +294,6 @@ class HyperbolicAttention(DistanceAttention):
             return grads, of_values, of_c + more
 
         return _Means(midpoints.gyromidpoint(sums, c, least), backward)
-
-    def _few_sums(
-        self, query: Array, keys: Array, values: Array, factors: Array, scale: float, options: dict[str, Any]
-    ) -> Array:
-        """The sums of a few queries from their weights as an array: it is smaller than the extended values."""
-        weights = engine.weights(query, keys, scale=scale, **options)
-        shares = weights * factors[:, 0]
-        if "key_lengths" in options:  # what lies behind may hold anything
-            read = int(options["key_lengths"])
-            weights, shares, values, factors = weights[:, :read], shares[:, :read], values[:read], factors[:read]
-        sums = np.empty((len(query), values.shape[1] + 1))
-        sums[:, :-1] = engine.project(shares, values)
-        np.sum(weights * (factors[:, 0] - 1), axis=1, dtype=np.float64, out=sums[:, -1])
-        if options["check_finite"] and not np.isfinite(sums).all():
-            engine.raise_non_finite(query=query, keys=keys, values=values)
-        return sums
 
     def _tangent(
         self, binding: Binding, query: Array, keys: Array, inside: midpoints.Inside, c: float, scale: float,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -24,6 +24,8 @@ from ..ragged import prepare_key_lengths, without_unread
 from ..registry import register
 from ..specs import KEYS, QUERY, VALUES, Binding
 from .linear_stream import LinearStream
+
+GRADIENTS = 1 << 24  # of features, as many as a backward holds at a time, about
 
 Backward = Callable[[Float32Array], dict[str, Float32Array]]
 
@@ -178,11 +180,11 @@ class LinearAttention(Attention):
         sizes = binding.sizes
         out = np.empty((*binding.lead, sizes["n_query"], sizes["n_key"]), FLOAT32)
         with binding.blaming_inputs():
-            nothing = np.zeros((*k.shape[:-1], 0), FLOAT32)
-            for at, features, none in self._items(binding.lead, q, k, nothing, addend, check_finite):
-                done = prefix.forward(features, none, causal=is_causal)
-                out[at] = prefix.weights(features, done, causal=is_causal)
-            _refuse_overflow(out, q, k, check_finite)
+            features = self._features(binding.lead, q, k, addend, check_finite)
+            for at, weights in zip(np.ndindex(*binding.lead), prefix.weights(features, causal=is_causal), strict=True):
+                out[at] = weights
+            if check_finite and not np.isfinite(out).all():
+                engine.raise_non_finite(query=q, keys=k)
         return binding.restore(out)
 
     def stream(self, dim_value: int, lead: tuple[int, ...] = ()) -> LinearStream:
@@ -290,32 +292,19 @@ class LinearAttention(Attention):
 
     # --- everything else: sums of features
 
-    def _items(
-        self,
-        lead: tuple[int, ...],
-        query: Float32Array,
-        keys: Float32Array,
-        values: Float32Array,
-        addend: Any,
-        check: bool,
-    ) -> Iterator[tuple[tuple[int, ...], prefix.Features, Float32Array]]:
-        """(index, features, values) of every item of the batch."""
-        arrays = [np.broadcast_to(array, (*lead, *array.shape[-2:])) for array in (query, keys, values)]
-        added = None if addend is None else np.broadcast_to(addend, (*lead, *addend.shape[-2:]))
-        for at in np.ndindex(*lead):
-            q, k, v = (np.ascontiguousarray(array[at]) for array in arrays)
-            yield at, self._features(q, k, None if added is None else added[at], check), v
-
     def _features(
-        self, query: Float32Array, keys: Float32Array, addend: Float32Array | None, check: bool
+        self, lead: tuple[int, ...], query: Float32Array, keys: Float32Array, addend: Float32Array | None, check: bool
     ) -> prefix.Features:
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self.config.kernel == "favor":
-                rows = self._parameters["features"].T * np.float32(self._factor)
-                terms = self._key_terms(keys, addend, check).T
-                return prefix.Features(product(query, rows), product(keys, rows) + terms)
-            of_query, of_keys = (self._mapped(rows)[0] for rows in (query, keys))
-            return prefix.Features(of_query, of_keys if addend is None else of_keys + addend.T)
+        """Of every item of the batch ``lead``."""
+        if self.config.kernel == "favor":
+            terms = self._key_terms(keys, addend, check)
+            weight = engine.contiguous(self._parameters["features"] * np.float32(self._factor))
+            return prefix.Features(
+                prefix.flat(query, lead), prefix.flat(keys, lead), prefix.flat(terms, lead)[:, 0], weight
+            )
+        logs = [self._mapped(rows)[0] for rows in (query, keys)]
+        added = None if addend is None else prefix.flat(addend, lead)[:, 0]
+        return prefix.Features(prefix.flat(logs[0], lead), prefix.flat(logs[1], lead), added, None)
 
     def _mapped(self, rows: Float32Array) -> tuple[Float32Array, Float32Array]:
         """The logarithms of elu or relu features, and their slopes."""
@@ -338,30 +327,31 @@ class LinearAttention(Attention):
         check: bool,
     ) -> tuple[Float32Array, Backward]:
         lead = binding.lead
-        out = np.empty((*lead, query.shape[-2], values.shape[-1]), FLOAT32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for at, features, v in self._items(lead, query, keys, values, addend, check):
-                out[at] = prefix.forward(features, v, causal=causal).output
-        _refuse_overflow(out, query, keys, check, values)
+        features, v = self._features(lead, query, keys, addend, check), prefix.flat(values, lead)
+        done = prefix.forward(features, v, causal=causal)
+        if check and not done.is_finite:
+            engine.raise_non_finite(query=query, keys=keys, values=values)
 
         def backward(grad: Float32Array) -> dict[str, Float32Array]:
-            shapes = {"query": query.shape[-2:], "keys": keys.shape[-2:], "values": values.shape[-2:]}
-            total = {name: np.zeros((*lead, *shape), FLOAT32) for name, shape in shapes.items()}
+            q, k, of_out = prefix.flat(query, lead), prefix.flat(keys, lead), prefix.flat(grad, lead)
+            total = {name: np.empty(x.shape, FLOAT32) for name, x in (("query", q), ("keys", k), ("values", v))}
             if addend is not None:
-                total["addend"] = np.zeros((*lead, 1, keys.shape[-2]), FLOAT32)
+                total["addend"] = np.empty((len(k), 1, k.shape[1]), FLOAT32)
             shared: dict[str, Float32Array] = {}
-            for at, features, v in self._items(lead, query, keys, values, addend, check):
-                done = prefix.forward(features, v, causal=causal)
-                of_query, of_keys, total["values"][at] = prefix.backward(features, v, done, grad[at])
+            few = max(1, GRADIENTS // ((q.shape[1] + k.shape[1]) * features.n_features))
+            for at in (slice(first, first + few) for first in range(0, len(q), few)):
+                found = prefix.Prefix(done.output[at], done.lse[at], done.table, True)
+                of_query, of_keys, total["values"][at] = prefix.backward(
+                    features.items(at), v[at], found, of_out[at], causal=causal
+                )
                 if addend is not None:
-                    total["addend"][at] = of_keys.sum(axis=1)
-                q, k = (np.broadcast_to(x, (*lead, *x.shape[-2:]))[at] for x in (query, keys))
-                of_rows = self._features_backward(q, k, of_query, of_keys)
+                    total["addend"][at, 0] = of_keys.sum(axis=-1)
+                of_rows = self._features_backward(q[at], k[at], of_query, of_keys)
                 total["query"][at], total["keys"][at] = of_rows.pop("query"), of_rows.pop("keys")
                 add_into(shared, of_rows)
-            return total | shared
+            return {name: x.reshape(*lead, *x.shape[1:]) for name, x in total.items()} | shared
 
-        return out, backward
+        return done.output.reshape(*lead, *done.output.shape[1:]), backward
 
     def _features_backward(
         self, query: Float32Array, keys: Float32Array, of_query: Float32Array, of_keys: Float32Array
@@ -369,11 +359,14 @@ class LinearAttention(Attention):
         if self.config.kernel != "favor":
             return {"query": of_query * self._mapped(query)[1], "keys": of_keys * self._mapped(keys)[1]}
         factor, rows = np.float32(self._factor), self._parameters["features"]
-        of_rows = product(of_query.T, query) + product(of_keys.T, keys)
+        of_rows = sum(
+            product(grad.reshape(-1, grad.shape[-1]).T, x.reshape(-1, x.shape[-1]))
+            for grad, x in ((of_query, query), (of_keys, keys))
+        )
         return {
-            "query": factor * product(of_query, rows),
-            "keys": factor * product(of_keys, rows) - factor**2 * keys * of_keys.sum(axis=1, keepdims=True),
-            "features": factor * of_rows,
+            "query": factor * engine.project(of_query, rows),
+            "keys": factor * engine.project(of_keys, rows) - factor**2 * keys * of_keys.sum(axis=-1, keepdims=True),
+            "features": factor * np.asarray(of_rows, FLOAT32),
         }
 
 
@@ -381,10 +374,3 @@ def _extended(array: Float32Array, channel: Any) -> Float32Array:
     """One more channel behind the others."""
     column: npt.NDArray[Any] = np.broadcast_to(np.asarray(channel, FLOAT32), (*array.shape[:-1], 1))
     return np.concatenate([array, column], axis=-1)
-
-
-def _refuse_overflow(
-    out: Float32Array, query: Float32Array, keys: Float32Array, check: bool, values: Float32Array | None = None
-) -> None:
-    if check and not np.isfinite(out).all():
-        engine.raise_non_finite(query=query, keys=keys, values=values)

@@ -9,6 +9,7 @@ import numpy as np
 from .. import prefix
 from ..arrays import ArrayLike, Float32Array, require_finite
 from ..errors import DimensionMismatchError, EmptyInputError
+from ..layout import size_of
 
 if TYPE_CHECKING:
     from .linear import LinearAttention
@@ -31,7 +32,7 @@ class LinearStream:
         """Forget all keys."""
         config = self._attention.config
         features = config.num_features if config.kernel == "favor" else config.dim
-        self._tables = {at: prefix.Table.empty(features, self._dim_value) for at in np.ndindex(*self._lead)}
+        self._table = prefix.Table.empty(size_of(self._lead), features, self._dim_value)
         self._length = 0
 
     def __len__(self) -> int:
@@ -75,12 +76,10 @@ class LinearStream:
         for name, array in (("query", query), ("keys", keys), ("values", values)):
             require_finite(name, array)
         query, keys = (self._attention._unit(rows) for rows in (query, keys))
-        out = np.empty((*lead, query.shape[-2], self._dim_value), np.float32)
-        tables = {}
-        for at, features, v in self._attention._items(lead, query, keys, values, None, True):
-            done = prefix.forward(features, v, causal=causal, table=self._tables[at])
-            out[at], tables[at] = done.output, done.table
+        features = self._attention._features(lead, query, keys, None, True)
+        done = prefix.forward(features, prefix.flat(values, lead), causal=causal, table=self._table)
+        out = done.output.reshape(*lead, *done.output.shape[1:])
         require_finite("output", out)
-        self._tables = tables  # all or none
+        self._table = done.table  # all or none
         self._length += keys.shape[-2]
         return out

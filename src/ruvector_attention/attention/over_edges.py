@@ -263,7 +263,7 @@ def with_loops(edge_attr: Float32Array, fans: Fans) -> Float32Array:
     if fans.loops.size == fans.indptr.size - 1:  # else only nodes without edges have loops
         starts = fans.indptr[:-1].astype(np.intp)
         sums = np.add.reduceat(np.take(rows, fans.rows, axis=-2), starts, axis=-2)  # the loops add their zeros
-        rows[..., fans.n_edges :, :] = sums / _others(fans)
+        rows[..., fans.n_edges :, :] = sums / others_of(fans)
     return rows
 
 
@@ -272,13 +272,13 @@ def without_loops(grad: Float32Array, fans: Fans, graph: Graph) -> Float32Array:
     of_edges = grad[..., : fans.n_edges, :]
     if not fans.loops.size or fans.loops.size < fans.indptr.size - 1:
         return of_edges.copy()
-    of_means: Float32Array = np.take(grad[..., fans.n_edges :, :] / _others(fans), graph.targets, axis=-2)
+    of_means: Float32Array = np.take(grad[..., fans.n_edges :, :] / others_of(fans), graph.targets, axis=-2)
     of_means[..., graph.sources == graph.targets, :] = 0  # edges that the loops took the place of
     of_means += of_edges
     return of_means
 
 
-def _others(fans: Fans) -> Float32Array:
+def others_of(fans: Fans) -> Float32Array:
     """How many edges into each node there are beside its loop, but at least 1: (n_node, 1)."""
     others: Float32Array = np.maximum(np.diff(fans.indptr) - 1, 1).astype(np.float32)[:, None]
     return others

@@ -3,7 +3,7 @@
 Same names, same flat arguments and same answers as the C kernels (``wasm_kernels/kernels.def``).
 """
 
-from . import attention, edges, rows, sparse
+from . import attention, ball, edges, prefix, rows, sparse
 from ._table import BODIES
 
-__all__ = ["BODIES", "attention", "edges", "rows", "sparse"]
+__all__ = ["BODIES", "attention", "ball", "edges", "prefix", "rows", "sparse"]
