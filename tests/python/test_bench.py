@@ -15,6 +15,7 @@ import pytest
 SCRIPTS = Path(__file__).resolve().parents[2] / "build_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+import build  # noqa: E402
 from benchmarks import environment, growth, inputs, options, plot, report, rounds, targets  # noqa: E402
 from benchmarks.__main__ import JAVASCRIPT, NATIVE_PEERS  # noqa: E402
 from benchmarks.lanes import Lane  # noqa: E402
@@ -316,6 +317,38 @@ def test_two_threads_are_compared_within_rounds() -> None:
     one = contestant("ruvector-attention", [2.0, 20.0])
     two = contestant("ruvector-attention", [1.0, 10.0], threads=2)
     assert targets.two_threads("small", "cpython")(targets.Measured([one, two], {})) == 2.0
+
+
+def test_a_wheel_is_held_to_the_limit_of_the_build() -> None:
+    bounds = {target.name: target.bound for target in targets.FIRST if target.name.startswith("wheel")}
+    assert bounds == {
+        "wheel for Pyodide, WHEEL_LIMIT of build.py": build.WHEEL_LIMIT / 1000,
+        "wheel for this system, NATIVE_WHEEL_LIMIT of build.py": build.NATIVE_WHEEL_LIMIT / 1000,
+    }
+
+
+def test_a_slow_engine_takes_fewer_turns_but_a_few() -> None:
+    slow = contestant("torch", [])
+    for spent, samples, drops in [(0.0, 0, False), (4.0, 1, False), (7.9, 2, False), (8.0, 2, True), (4.0, 3, True)]:
+        slow.spent, slow.samples = spent, [1.0] * samples
+        assert slow.drops_out(cap=4.0) is drops
+    slow.spent, slow.samples, slow.reason = 0.0, [], "failed"
+    assert slow.drops_out(cap=4.0)
+
+
+def test_the_suite_of_mechanisms_runs_in_two_runtimes() -> None:
+    assert options.parse(["--suite", "mechanisms"]).runtimes == ["cpython", "pyodide-node"]
+    with pytest.raises(SystemExit):
+        options.parse(["--suite", "mechanisms", "--runtime", "node"])
+
+
+def test_a_lane_held_to_an_instruction_set_asks_for_that_backend() -> None:
+    assert [Lane("cpython", (), isa=isa).backend for isa in ("", "avx2", "avx2-aten", "numpy")] == [
+        "",
+        "avx2",
+        "avx2",
+        "numpy",
+    ]
 
 
 def test_quick_is_a_faster_pace() -> None:

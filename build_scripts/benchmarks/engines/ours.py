@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 import ruvector_attention as ra
 
+from ..cases import MechanismCase
 from ..workloads import Workload
-from . import Arrays, Call, UnavailableError
+from . import Arrays, Call, UnavailableError, mechanism
 
 
 def create(name: str) -> OwnEngine:
@@ -21,7 +22,9 @@ def create(name: str) -> OwnEngine:
 
 
 class OwnEngine:
-    def prepare(self, workload: Workload, arrays: Arrays) -> Call:
+    def prepare(self, workload: Workload | MechanismCase, arrays: Arrays) -> Call:
+        if isinstance(workload, MechanismCase):
+            return mechanism.prepare(workload, arrays)
         if workload.kind == "layer":
             return partial(_layer(workload, arrays), arrays["x"], arrays["x"], arrays["x"])
         attention: Any = ra.ScaledDotProductAttention(dim=workload.dim)
