@@ -25,22 +25,32 @@ AGREED, SETTLED = 1e-4, 2e-4
 
 
 def golden_error(case: Case) -> float:
-    """max |found - expected| / (1 + max |expected|) over output and weights, as the vectors' tolerance is meant."""
+    """The largest error of output and weights, as the vectors' tolerance is meant: relative to 1 + max |expected|."""
     attention, inputs, options = _opened(case)
     found = {"output": attention(**inputs, **options)}
     if "attention_weights" in case["expected"]:
         weighed = {name: value for name, value in inputs.items() if name != "values"}
         found["attention_weights"] = attention.attention_weights(**weighed, **options)
-    errors = []
-    for name, given in case["expected"].items():
-        expected = np.array(given["data"], np.float64).reshape(given["shape"])  # all ten digits
-        if found[name].shape != expected.shape:
-            return float("inf")
-        errors.append(float(np.abs(found[name] - expected).max()) / (1 + float(np.abs(expected).max())))
-    return max(errors)
+    return max(_apart(found[name], given) for name, given in case["expected"].items())
 
 
-def gradient_error(case: Case) -> float:
+def autograd_error(case: Case) -> float:
+    """The same of the gradients, which are those of torch's autograd in float64."""
+    attention, inputs, options = _opened(case)
+    attention(**inputs, **options, training=True)
+    expected = dict(case["gradients"])
+    found = attention.backward(_array(expected.pop("grad_output")))
+    return max(_apart(found[name], given) for name, given in expected.items())
+
+
+def _apart(found: Array, given: Case) -> float:
+    expected = np.array(given["data"], np.float64).reshape(given["shape"])  # all digits
+    if found.shape != expected.shape:
+        return float("inf")
+    return float(np.abs(found - expected).max()) / (1 + float(np.abs(expected).max()))
+
+
+def difference_error(case: Case) -> float:
     """max |gradient - difference| / max |gradient| of sum(output * g), over some entries of every input and parameter.
 
     The differences are central, summed in float64 and extrapolated (Ridders, 1982); what is left of their own error,
@@ -101,6 +111,12 @@ def _derivative(loss: Callable[[], float], array: Array, index: tuple[Any, ...])
             if error < least:
                 best, least = row[-1], error
     return best, least, abs(row[0] - above[0])
+
+
+def of_common_scores(cases: list[Case]) -> list[Case]:
+    """Those whose gradients are held to the common tolerance; the scores of others are so large that float32 shows."""
+    least = min(case["gradient_tolerance"] for case in cases)
+    return [case for case in cases if case["gradient_tolerance"] == least]
 
 
 def few_of(cases: list[Case], most: int = 3) -> list[Case]:

@@ -37,8 +37,9 @@ def mechanisms(names: Sequence[str], contestants: list[Contestant], errors: list
     """A line for every mechanism: times in three places, WebAssembly over AVX2, errors on every backend."""
     backends = list(dict.fromkeys(record["backend"] for record in errors))
     head = f"{'mechanism':20} {'ms':>8} {'avx2':>8} {'wasm':>8} {'of avx2':>7}"
-    head += "".join(f" {_short(backend):>8}" for backend in backends) + (" gradient" if errors else "")
-    lines = ["", "every mechanism: ms a call, then the largest error on its golden vectors by backend", head]
+    head += "".join(f" {_short(backend):>8}" for backend in backends) + (" autograd    diff." if errors else "")
+    about = "every mechanism: ms a call, the largest error on its golden vectors by backend, that of gradients against"
+    lines = ["", f"{about} autograd on any backend and against differences on the best", head]
     by_name = {(record["mechanism"], record["backend"]): record for record in errors}
     problems = []
     for name in names:
@@ -56,11 +57,15 @@ def mechanisms(names: Sequence[str], contestants: list[Contestant], errors: list
         cells.append(f"{'·':>7}" if part is None else f"{100 * part:6.0f}%")
         records = [by_name.get((name, backend), {}) for backend in backends]
         cells += [_error(record.get("golden_error")) for record in records]
-        gradient = next((record["gradient_error"] for record in records if "gradient_error" in record), None)
-        cells += [_error(gradient)] if errors else []
+        cells += [_error(largest(records, key)) for key in ("gradient_error", "difference_error") if errors]
         lines.append(" ".join(cells))
         problems += [f"{name} in {c.lane.runtime} {c.lane.isa}: {untimed(c)}" for c in here.values() if c.reason]
     return "\n".join([*lines, *problems])
+
+
+def largest(records: Sequence[dict[str, Any]], key: str) -> float | None:
+    """The largest of what these records have by that name."""
+    return max((record[key] for record in records if record.get(key) is not None), default=None)
 
 
 def _short(backend: str) -> str:

@@ -93,9 +93,10 @@ class Suite:
                     say(f"{name} on {backend}: {reply.get('error', reply)}")
                 record = {"mechanism": name, "runtime": lane.runtime, "engine": lane.label(OURS), "backend": backend}
                 record["golden_error"] = _finite(reply.get("golden"))
+                record["gradient_error"] = _finite(reply.get("autograd"))
                 if backend == backends[0]:
-                    gradient = self.runner.request(lane, "gradients", cases=vectors)
-                    record["gradient_error"] = _finite(gradient.get("gradient"))
+                    differences = self.runner.request(lane, "gradients", cases=vectors)
+                    record["difference_error"] = _finite(differences.get("difference"))
                 found.append(record)
             say(f"golden vectors on {backend}")
         return found

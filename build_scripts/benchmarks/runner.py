@@ -137,7 +137,9 @@ class Runner:
     def answer(self, workload: Task, lane: Lane, engine: str) -> Expected | str:
         """What that engine answers, or why it does not."""
         self._write(workload)
-        reply = self._ask(Contestant(workload, lane, engine), "prepare")
+        asked = Contestant(workload, lane, engine)
+        reply = self._ask(asked, "prepare")
+        self._ask(asked, "release")
         return reply.get("unavailable") or reply.get("error") or self._read_answer().astype(np.float64)
 
     def request(self, lane: Lane, op: str, **more: object) -> Message:

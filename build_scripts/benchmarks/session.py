@@ -9,8 +9,8 @@ A request is a JSON object with `op`; the answer is one too. Arrays travel as ra
   peak                                      -> {gflops, gbytes, backend} or {unavailable: reason}
   overhead                                  -> {call_us, overhead_us} of our call on 1 × 100 × 64, or {unavailable}
   describe                                  -> {mechanisms, backend, backends}: what our library says of itself
-  golden     cases                          -> {golden}: the largest error on these golden vectors
-  gradients  cases                          -> {gradient}: the largest error of gradients on a few of them
+  golden     cases                          -> {golden, autograd}: largest errors of outputs, of gradients on vectors
+  gradients  cases                          -> {difference}: how far gradients are from differences, on a few of them
   tile_pairs window, global_tokens, n       -> {pairs} in the tiles of that mask that are not empty
 """
 
@@ -199,15 +199,17 @@ def _describe(_message: Message) -> Message:
 
 
 def _golden(message: Message) -> Message:
-    from .golden import golden_error
+    from .golden import autograd_error, golden_error, of_common_scores
 
-    return {"golden": max(golden_error(case) for case in message["cases"])}
+    cases = message["cases"]
+    gradients = max(map(autograd_error, of_common_scores(cases)))
+    return {"golden": max(map(golden_error, cases)), "autograd": gradients}
 
 
 def _gradients(message: Message) -> Message:
-    from .golden import few_of, gradient_error
+    from .golden import difference_error, few_of
 
-    return {"gradient": max((gradient_error(case) for case in few_of(message["cases"])), default=None)}
+    return {"difference": max(map(difference_error, few_of(message["cases"])), default=None)}
 
 
 def _tile_pairs(message: Message) -> Message:
