@@ -28,8 +28,10 @@ from benchmarks import (  # noqa: E402
     targets,
 )
 from benchmarks.engines import mechanism as engine  # noqa: E402
+from benchmarks.engines import ours  # noqa: E402
 from benchmarks.lanes import Lane  # noqa: E402
 from benchmarks.runner import Contestant  # noqa: E402
+from benchmarks.workloads import Workload  # noqa: E402
 
 DESCRIBED = {entry["name"]: entry for entry in ra.describe()["mechanisms"]}
 VECTORS = SCRIPTS.parent / "tests" / "vectors"
@@ -143,6 +145,22 @@ def test_the_peer_that_adds_to_every_feature_is_held_to_its_own_formula() -> Non
     arrays["values"][:] = 2.0  # weights that sum to 1 leave what is the same everywhere
     for name in engines:
         assert np.abs(case_reference.answer(case, name, arrays) - 2).max() < 1e-12
+
+
+WORKLOADS = [
+    Workload("heads", n_query=6, n_key=6, dim=4, heads=2),
+    Workload("causal", n_query=5, n_key=5, dim=4, causal=True),
+    Workload("window", n_query=40, n_key=40, dim=4, kind="window", window=6),
+    Workload("layer", n_query=5, n_key=5, dim=4, heads=2, kind="layer"),
+    Workload("backward", n_query=5, n_key=5, dim=4, heads=2, kind="backward"),
+]
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
+def test_the_library_answers_every_kind_of_workload_rightly(workload: Workload, tmp_path: Path) -> None:
+    own = ours.create("ruvector-attention")
+    answer = own.answer(own.prepare(workload, inputs.arrays(workload))())
+    assert inputs.max_relative_error(answer, inputs.reference(workload, tmp_path)) < 1e-5
 
 
 # --- errors
