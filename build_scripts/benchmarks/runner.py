@@ -24,8 +24,9 @@ from .workloads import WORKLOADS, Workload
 # float32 products of a few thousand terms stay well below this; a wrong formula is far above it.
 TOLERANCE = 1e-4
 READINGS = 3
-# Samples that an engine takes where it stays below twice the cap; a slow one's ratio is then no single reading.
-FEWEST = 3
+# Samples that an engine takes where it stays below twice the cap, and rounds that the budget leaves: a ratio is then no
+# single reading.
+FEWEST = 2
 ERROR_LENGTH = 160
 
 
@@ -114,7 +115,10 @@ class Runner:
             contestants += several
         if any(isinstance(workload, Workload) for workload in workloads):
             self.measure_peaks()
+        begun = time.monotonic()
         for index in range(self._pace.rounds):
+            if index >= FEWEST and time.monotonic() - begun >= self._pace.budget:
+                break
             for contestant in order(contestants, index):
                 if not contestant.drops_out(self._pace.cap):
                     self._time(contestant)
@@ -243,7 +247,7 @@ class Runner:
                 continue
             self._drop(contestant.lane)
             self._ask(contestant, "prepare", small)
-            self._ask(contestant, "time", seconds=1.0)
+            self._ask(contestant, "time", seconds=0.5)
             reply = self._ask(contestant, "memory")
             if reply.get("mbytes") is not None:
                 # Pages come and go by the hundred kilobytes: below zero is zero.
