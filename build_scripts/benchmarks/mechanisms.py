@@ -86,8 +86,11 @@ class Suite:
         found = []
         for backend, lane in lanes.items():
             for entry in described:
-                name = entry["name"]
-                vectors = json.loads((VECTORS / f"{name}.json").read_text())["cases"]
+                name, file = entry["name"], VECTORS / f"{entry['name']}.json"
+                if not file.exists():  # one that is being written
+                    say(f"{name} has no golden vectors")
+                    continue
+                vectors = json.loads(file.read_text())["cases"]
                 reply = self.runner.request(lane, "golden", cases=vectors)
                 if "golden" not in reply:
                     say(f"{name} on {backend}: {reply.get('error', reply)}")
