@@ -377,12 +377,11 @@ def test_the_suite_of_mechanisms_runs_in_two_runtimes() -> None:
 
 
 def test_a_lane_held_to_an_instruction_set_asks_for_that_backend() -> None:
-    assert [Lane("cpython", (), isa=isa).backend for isa in ("", "avx2", "avx2-aten", "numpy")] == [
-        "",
-        "avx2",
-        "avx2",
-        "numpy",
-    ]
+    told = {isa: Lane("cpython", (), isa=isa).backend for isa in ("", "avx2", "avx2-aten", "numpy")}
+    assert told == {"": "", "avx2": "avx2", "avx2-aten": "avx2", "numpy": "numpy"}
+    wasm = Lane("pyodide-node", (), isa="wasm-simd128")
+    assert runner._environment(wasm) == {"RUVECTOR_ATTENTION_BACKEND": "wasm-simd128"}
+    assert runner._environment(Lane("pyodide-node", ())) == {}
 
 
 def test_quick_is_a_faster_pace() -> None:
