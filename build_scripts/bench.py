@@ -6,6 +6,7 @@
     python3 build_scripts/bench.py --only self-8x1024x64 --runtime cpython
     python3 build_scripts/bench.py --suite reach             # the target figures: figure, target, met or not
     python3 build_scripts/bench.py --suite growth            # our own cost against n: n² for all pairs, n for a window
+    python3 build_scripts/bench.py --suite mechanisms        # every mechanism: peers, errors, native and WebAssembly
 
 The peers (torch, onnxruntime, tfjs, ...) live in an environment of their own in `.cache/bench`, set up on first use.
 """
@@ -21,7 +22,7 @@ from benchmarks import options, setup
 
 def main() -> None:
     chosen = options.parse(sys.argv[1:])
-    python, configuration = setup.prepare(chosen.runtimes)
+    python, configuration = setup.prepare(chosen.runtimes, mechanisms=chosen.suite == "mechanisms")
     variables = {
         "BENCH_CONFIGURATION": str(setup.write(configuration)),
         "PYTHONPATH": str(Path(__file__).resolve().parent),

@@ -10,7 +10,7 @@ from typing import Any
 
 from toolchain_store import ROOT
 
-from . import growth, options, plot, report, targets
+from . import growth, mechanisms, options, plot, report, targets
 from .browser import BrowserWorker
 from .environment import BENCH, load_note
 from .lanes import HERE, Lane, Worker, node_worker, python_worker
@@ -94,7 +94,8 @@ def opener(configuration: dict[str, Any], pace: options.Pace) -> Any:
 
 def _sources() -> dict[str, str]:
     """The Python files that run inside Pyodide too, by their path under its sys.path."""
-    names = ["__init__", "session", "workloads", "rounds", "engines/__init__", "engines/numpy_engine", "engines/ours"]
+    names = ["__init__", "session", "workloads", "cases", "golden", "rounds"]
+    names += [f"engines/{name}" for name in ("__init__", "numpy_engine", "ours", "mechanism")]
     return {f"benchmarks/{name}.py": (HERE / f"{name}.py").read_text() for name in names}
 
 
@@ -123,6 +124,9 @@ def main() -> None:
     found_lanes = lanes(chosen.runtimes, configuration)
     if busy := load_note():
         say(busy)
+    if chosen.suite == "mechanisms":
+        mechanisms.main(chosen, configuration, opener(configuration, chosen.pace))
+        return
     grows = chosen.suite == "growth"
     if grows:
         found_lanes = growth.own(found_lanes)

@@ -1,6 +1,7 @@
 """The peers' own environment in `.cache/bench`: nothing of theirs may leak into what the project needs.
 
-venv/    torch, onnxruntime, NumPy, matplotlib: the native peers, and the process that drives the benchmark
+venv/    torch, onnxruntime, NumPy, matplotlib: the native peers, and the process that drives the benchmark;
+         geoopt, torch_geometric, performer-pytorch once the suite of mechanisms has been asked for
 node/    onnxruntime-web, tfjs, the two ruvector packages: the JavaScript peers
 """
 
@@ -25,6 +26,9 @@ PYTHON_PEERS = (
     "threadpoolctl==3.8.0",
 )
 
+# Beside the ones above, whose versions pip is held to: these would do with another torch.
+MECHANISM_PEERS = ("geoopt==0.5.1", "torch_geometric==2.8.1", "performer-pytorch==1.1.4")
+
 NODE_PEERS = {
     "onnxruntime-web": "1.30.0",
     "@tensorflow/tfjs-core": "4.22.0",
@@ -47,6 +51,19 @@ def python() -> Path:
             run([executable, "-m", "pip", "install", "-q", *PYTHON_PEERS], quiet=True)
             mark_current(folder, key)
     return executable
+
+
+def mechanism_peers() -> None:
+    """The peers of single mechanisms, added to that environment on first use."""
+    executable = python()
+    mark = executable.parents[1] / "mechanisms"
+    key = "\n".join([*PYTHON_PEERS, *MECHANISM_PEERS])
+    with locked("bench-venv"):
+        if not is_current(mark, key):
+            say("adding the peers of single mechanisms (geoopt, torch_geometric, performer-pytorch)")
+            run([executable, "-m", "pip", "install", "-q", *PYTHON_PEERS, *MECHANISM_PEERS], quiet=True)
+            mark.mkdir(exist_ok=True)
+            mark_current(mark, key)
 
 
 def node_project() -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .cases import MechanismCase
 from .workloads import Workload
 
 SEED = 20_240_607
@@ -33,12 +34,40 @@ def arrays(workload: Workload) -> Arrays:
     return made
 
 
-def write(workload: Workload, folder: Path) -> dict[str, str]:
+def case_arrays(case: MechanismCase) -> Arrays:
+    """The input arrays of `case`; whole numbers are float32 too, and exact, until an engine reads them."""
+    made: Arrays = {}
+    for index, (name, shape) in enumerate(case.inputs.items()):
+        random = np.random.default_rng((SEED, index))
+        if name in case.whole:
+            drawn = random.integers(0, case.whole[name], shape).astype(np.float32)
+        elif name in case.ascending:
+            drawn = np.cumsum(random.exponential(size=shape), dtype=np.float64).astype(np.float32)
+        else:
+            drawn = random.standard_normal(shape, dtype=np.float32)
+            drawn *= np.float32(1 if name == "grad" else case.sizes.get(name, case.size))
+        made[name] = drawn
+    return made
+
+
+def folder(task: Workload | MechanismCase, cache: Path) -> Path:
+    """Where the inputs of a task are. A case's definition may change under its name: its folder bears a hash."""
+    if isinstance(task, Workload):
+        return cache / "inputs"
+    return cache / "inputs" / _digest([task.describe()])
+
+
+def _digest(identity: Any) -> str:
+    return hashlib.sha256(json.dumps([SEED, *identity], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def write(workload: Workload | MechanismCase, folder: Path) -> dict[str, str]:
     """Write the inputs of `workload` into `folder`; name -> file name."""
     files = {name: f"{workload.name}.{name}.f32" for name in workload.inputs}
     if not all((folder / file).exists() for file in files.values()):
         folder.mkdir(parents=True, exist_ok=True)
-        for name, array in arrays(workload).items():
+        made = arrays(workload) if isinstance(workload, Workload) else case_arrays(workload)
+        for name, array in made.items():
             array.astype("<f4", copy=False).tofile(folder / files[name])
     return files
 
@@ -56,6 +85,19 @@ def reference(workload: Workload, cache: Path) -> NDArray[np.float64]:
     return answer
 
 
+def case_reference(case: MechanismCase, engine: str, cache: Path) -> NDArray[np.float64]:
+    """The float64 answer by the formula that `case` names, flat; kept in `cache`."""
+    from . import case_reference  # not in every environment that draws inputs
+
+    formulas = Path(case_reference.__file__).read_text()
+    file = cache / f"{case.name}-{_digest([case.describe(), engine, formulas])}.f64"
+    if not file.exists():
+        answer = case_reference.answer(case, engine, case_arrays(case))
+        cache.mkdir(parents=True, exist_ok=True)
+        answer.tofile(file)
+    return np.fromfile(file, dtype="<f8")
+
+
 def max_relative_error(answer: NDArray[Any], expected: NDArray[np.float64]) -> float:
     """max |answer - expected| / max |expected|; infinite for a wrong size or a value that is not finite."""
     if answer.size != expected.size or not bool(np.isfinite(answer).all()):
@@ -64,9 +106,13 @@ def max_relative_error(answer: NDArray[Any], expected: NDArray[np.float64]) -> f
     return float(difference.max() / np.abs(expected).max())
 
 
-def checked(workload: Workload, answer: NDArray[Any]) -> NDArray[Any]:
+def checked(workload: Workload | MechanismCase, answer: NDArray[Any]) -> NDArray[Any]:
     """The rows of an answer that `reference` has; the whole answer where it has all, or where the size is wrong."""
-    if not workload.checked_rows or answer.size != math.prod(workload.answer_shape):
+    if (
+        isinstance(workload, MechanismCase)
+        or not workload.checked_rows
+        or answer.size != math.prod(workload.answer_shape)
+    ):
         return answer
     return answer.reshape(workload.answer_shape)[_checked_rows(workload)]
 

@@ -32,7 +32,8 @@ class Worker(Protocol):
 
 @dataclass(frozen=True)
 class Lane:
-    """Which engines run where. `isa` limits an engine to an instruction set and shows in its label.
+    """Which engines run where. `isa` limits an engine to an instruction set and shows in its label; for ours it may be
+    any of the library's backends.
 
     avx2       everything in the process, torch's matrix products by MKL and oneDNN included
     avx2-aten  torch as ATEN_CPU_CAPABILITY=avx2 leaves it: ATen's own kernels are limited, MKL still runs AVX-512
@@ -47,6 +48,11 @@ class Lane:
     @property
     def limits(self) -> tuple[int, str]:
         return self.threads, self.isa
+
+    @property
+    def backend(self) -> str:
+        """Of our library; empty: the best that there is."""
+        return self.isa.removesuffix("-aten")
 
     def label(self, engine: str) -> str:
         return f"{engine}@{self.isa}" if self.isa else engine
@@ -107,7 +113,9 @@ def python_worker(lane: Lane, models: Path, log: Path, limit: float) -> ProcessW
     )
     settings |= {"BENCH_MODELS": str(models), "BENCH_LIMIT": str(limit), "PYTHONPATH": str(HERE.parent)}
     if lane.isa:
-        settings |= {"RUVECTOR_ATTENTION_BACKEND": "avx2", "ATEN_CPU_CAPABILITY": "avx2"}
+        settings["RUVECTOR_ATTENTION_BACKEND"] = lane.backend
+    if lane.backend == "avx2":
+        settings["ATEN_CPU_CAPABILITY"] = "avx2"
     if lane.isa == "avx2":
         settings |= {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
     command = [str(lane.python), "-m", "benchmarks.python_worker"]

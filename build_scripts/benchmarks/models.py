@@ -12,7 +12,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, save
+from onnx import (  # type: ignore[import-not-found, unused-ignore]
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    helper,
+    numpy_helper,
+    save,
+)
 
 from .inputs import arrays
 from .workloads import Workload

@@ -58,7 +58,7 @@ def engines(found: list[Record], file: Path) -> None:
     workloads = list(dict.fromkeys(record["workload"] for record in shown))
     columns = 2 if len(panels) > 1 else 1
     rows = math.ceil(len(panels) / columns)
-    pyplot = _pyplot()
+    pyplot = pyplot_without_screen()
     figure, axes = pyplot.subplots(
         rows,
         columns,
@@ -76,7 +76,7 @@ def engines(found: list[Record], file: Path) -> None:
     labels = [LEGEND.get(name, name) for name in names]
     figure.legend(handles, labels, loc="outside lower center", ncols=2 * columns, frameon=False, fontsize=9)
     figure.suptitle("Attention with one thread; beside each line, ours over the fastest peer", fontsize=13)
-    _save(figure, file)
+    save(figure, file)
 
 
 def _panel(record: Record) -> str:
@@ -157,7 +157,7 @@ def _mark(line: Any, name: str) -> Any:
 def growth(found: list[Record], file: Path) -> None:
     """Milliseconds against n, both logarithmic: slope 2 for all pairs, slope 1 for a window."""
     shown = [record for record in found if record["ms"] is not None and "n" in record]
-    pyplot = _pyplot()
+    pyplot = pyplot_without_screen()
     figure, axis = pyplot.subplots(figsize=(7.5, 5), layout="constrained")
     colours = dict(
         zip(dict.fromkeys(r["runtime"] for r in shown), (RED, "#2166ac", "#4d9221", "#762a83"), strict=False)
@@ -188,10 +188,10 @@ def growth(found: list[Record], file: Path) -> None:
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
     axis.set_title("Self-attention, one head of 64 channels, one thread", loc="left", fontsize=11, fontweight="bold")
-    _save(figure, file)
+    save(figure, file)
 
 
-def _pyplot() -> Any:
+def pyplot_without_screen() -> Any:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -200,7 +200,7 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def _save(figure: Any, file: Path) -> None:
+def save(figure: Any, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=130)
-    _pyplot().close(figure)
+    pyplot_without_screen().close(figure)

@@ -119,7 +119,7 @@ def records(contestants: list[Contestant], peaks: Peaks) -> list[dict[str, Any]]
     for contestant in contestants:
         if contestant.error is None:
             continue
-        timed = contestant.gflops is not None and not contestant.reason
+        timed = contestant.ms is not None and not contestant.reason
         peak = peak_of(contestant, peaks, "gflops")
         found.append(
             {

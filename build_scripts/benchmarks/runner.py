@@ -15,6 +15,7 @@ from statistics import median
 import numpy as np
 
 from . import inputs
+from .cases import MechanismCase
 from .lanes import Lane, LaneError, Message, Worker
 from .options import Pace
 from .rounds import gflops, order
@@ -23,6 +24,9 @@ from .workloads import WORKLOADS, Workload
 # float32 products of a few thousand terms stay well below this; a wrong formula is far above it.
 TOLERANCE = 1e-4
 READINGS = 3
+# Samples that an engine takes where it stays below twice the cap, and rounds that the budget leaves: a ratio is then no
+# single reading.
+FEWEST = 2
 ERROR_LENGTH = 160
 
 
@@ -30,7 +34,7 @@ ERROR_LENGTH = 160
 class Contestant:
     """One engine in one lane on one workload, and what came of it."""
 
-    workload: Workload
+    workload: Workload | MechanismCase
     lane: Lane
     engine: str
     reason: str = ""
@@ -56,17 +60,34 @@ class Contestant:
 
     @property
     def gflops(self) -> float | None:
-        return gflops(self.workload.flops, self.ms) if self.ms else None
+        return gflops(self.workload.flops, self.ms) if self.ms and self.workload.flops else None
+
+    def drops_out(self, cap: float) -> bool:
+        """Whether it takes part in no further round."""
+        return bool(self.reason) or self.spent >= (cap if len(self.samples) >= FEWEST else 2 * cap)
 
 
+Task = Workload | MechanismCase
 Open = Callable[[Lane], Worker]
+Expected = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
 class Runner:
-    """Runs workloads over lanes. `open_worker` starts the process of a lane; it is kept for all workloads."""
+    """Runs workloads over lanes. `open_worker` starts the process of a lane; it is kept for all workloads.
 
-    def __init__(self, lanes: list[Lane], open_worker: Open, pace: Pace, cache: Path) -> None:
+    `reference` is the float64 answer that a contestant owes, where it is not the workload's own.
+    """
+
+    def __init__(
+        self,
+        lanes: list[Lane],
+        open_worker: Open,
+        pace: Pace,
+        cache: Path,
+        reference: Callable[[Contestant], Expected] | None = None,
+    ) -> None:
         self.lanes, self._open_worker, self._pace, self._cache = lanes, open_worker, pace, cache
+        self._reference = reference
         self._workers: dict[Lane, Worker] = {}
         self._ready: set[tuple[Lane, str, str]] = set()
         self._scratch = tempfile.TemporaryDirectory(prefix="answers-", dir=cache)
@@ -77,22 +98,29 @@ class Runner:
             worker.close()
         self._scratch.cleanup()
 
-    def run(self, *workloads: Workload) -> list[Contestant]:
+    def run(self, *workloads: Task) -> list[Contestant]:
         """One workload; or several, in the same rounds, where their times are compared with one another."""
         started = time.monotonic()
         contestants: list[Contestant] = []
         for workload in workloads:
             self._write(workload)
-            expected = inputs.reference(workload, self._cache / "references")
-            lanes = [lane for lane in self.lanes if lane.threads in workload.threads]
-            several = [Contestant(workload, lane, engine) for lane in lanes for engine in lane.engines]
+            several = [
+                Contestant(workload, lane, engine)
+                for lane in self.lanes
+                for engine in lane.engines
+                if workload.runs(engine, lane.runtime, lane.threads, lane.isa)
+            ]
             for contestant in several:
-                self._prepare(contestant, expected)
+                self._prepare(contestant, self._expected(contestant))
             contestants += several
-        self.measure_peaks()
+        if any(isinstance(workload, Workload) for workload in workloads):
+            self.measure_peaks()
+        begun = time.monotonic()
         for index in range(self._pace.rounds):
+            if index >= FEWEST and time.monotonic() - begun >= self._pace.budget:
+                break
             for contestant in order(contestants, index):
-                if not contestant.reason and contestant.spent < self._pace.cap:
+                if not contestant.drops_out(self._pace.cap):
                     self._time(contestant)
         for contestant in contestants:
             if contestant.lane in self._workers:
@@ -110,10 +138,19 @@ class Runner:
             for name, value in found.items():
                 kept[name] = max(value, kept[name]) if isinstance(value, float) and name in kept else value
 
-    def request(self, lane: Lane, op: str) -> Message:
+    def answer(self, workload: Task, lane: Lane, engine: str) -> Expected | str:
+        """What that engine answers, or why it does not."""
+        self._write(workload)
+        asked = Contestant(workload, lane, engine)
+        reply = self._ask(asked, "prepare")
+        self._ask(asked, "release")
+        return reply.get("unavailable") or reply.get("error") or self._read_answer().astype(np.float64)
+
+    def request(self, lane: Lane, op: str, **more: object) -> Message:
         """The reply to a request that concerns a lane and none of its engines."""
+        message = {"op": op, "runtime": lane.runtime, "environment": _environment(lane), **more}
         try:
-            return self._worker(lane).ask({"op": op, "runtime": lane.runtime}, 60)
+            return self._worker(lane).ask(message, 60 + 6 * self._pace.limit)
         except LaneError as error:
             self._drop(lane)
             return {"error": str(error)}
@@ -123,14 +160,16 @@ class Runner:
             self._workers[lane] = self._open_worker(lane)
         return self._workers[lane]
 
-    def _ask(self, contestant: Contestant, op: str, workload: Workload | None = None, **more: object) -> Message:
+    def _ask(self, contestant: Contestant, op: str, workload: Task | None = None, **more: object) -> Message:
         """The reply, or {"error"}: a worker that dies is dropped, and its other engines are prepared anew."""
+        workload = workload or contestant.workload
         message: Message = {
             "op": op,
             "engine": contestant.engine,
             "runtime": contestant.lane.runtime,
-            "workload": (workload or contestant.workload).describe(),
-            "folder": str(self._cache / "inputs"),
+            "environment": _environment(contestant.lane),
+            "workload": workload.describe(),
+            "folder": str(inputs.folder(workload, self._cache)),
             "models": str(self._cache / "models"),
             "answer": str(Path(self._scratch.name) / "answer.f32"),
             "limit": self._pace.limit,
@@ -151,15 +190,23 @@ class Runner:
         if worker := self._workers.pop(lane, None):
             worker.close()
 
-    def _prepare(self, contestant: Contestant, expected: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
+    def _expected(self, contestant: Contestant) -> Expected:
+        if self._reference is not None:
+            return self._reference(contestant)
+        assert isinstance(contestant.workload, Workload)
+        return inputs.reference(contestant.workload, self._cache / "references")
+
+    def _read_answer(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        return np.fromfile(Path(self._scratch.name) / "answer.f32", dtype="<f4")
+
+    def _prepare(self, contestant: Contestant, expected: Expected) -> None:
         reply = self._ask(contestant, "prepare")
         if "unavailable" in reply:
             contestant.reason = f"unavailable: {reply['unavailable']}"
         elif "error" in reply:
             contestant.reason = f"failed: {reply['error']}"
         else:
-            answer = np.fromfile(Path(self._scratch.name) / "answer.f32", dtype="<f4")
-            answer = inputs.checked(contestant.workload, answer)
+            answer = inputs.checked(contestant.workload, self._read_answer())
             contestant.error = inputs.max_relative_error(answer, expected)
             if not contestant.error <= TOLERANCE:
                 size = f", {answer.size} values for {expected.size}" if answer.size != expected.size else ""
@@ -200,7 +247,7 @@ class Runner:
                 continue
             self._drop(contestant.lane)
             self._ask(contestant, "prepare", small)
-            self._ask(contestant, "time", seconds=1.0)
+            self._ask(contestant, "time", seconds=0.5)
             reply = self._ask(contestant, "memory")
             if reply.get("mbytes") is not None:
                 # Pages come and go by the hundred kilobytes: below zero is zero.
@@ -208,15 +255,21 @@ class Runner:
             elif "error" in reply:
                 say(f"memory of {contestant.label} on {contestant.workload.name}: {reply['error']}")
 
-    def _write(self, workload: Workload) -> None:
+    def _write(self, workload: Task) -> None:
         # onnx exists in the peers' environment alone; tests read this module without it.
         from . import models
 
-        inputs.write(workload, self._cache / "inputs")
-        models.write(workload, self._cache / "models")
+        inputs.write(workload, inputs.folder(workload, self._cache))
+        if isinstance(workload, Workload):
+            models.write(workload, self._cache / "models")
 
 
-def _span(workloads: tuple[Workload, ...]) -> str:
+def _environment(lane: Lane) -> dict[str, str]:
+    """What a Pyodide that is still to be started gets; processes of their own have it already."""
+    return {"RUVECTOR_ATTENTION_BACKEND": lane.backend} if lane.backend else {}
+
+
+def _span(workloads: tuple[Task, ...]) -> str:
     names = [workload.name for workload in workloads]
     return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}, {len(names)} workloads"
 

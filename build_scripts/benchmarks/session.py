@@ -8,6 +8,10 @@ A request is a JSON object with `op`; the answer is one too. Arrays travel as ra
   release  engine, workload                 -> {}: forget the prepared call and its arrays
   peak                                      -> {gflops, gbytes, backend} or {unavailable: reason}
   overhead                                  -> {call_us, overhead_us} of our call on 1 × 100 × 64, or {unavailable}
+  describe                                  -> {mechanisms, backend, backends}: what our library says of itself
+  golden     cases                          -> {golden, autograd}: largest errors of outputs, of gradients on vectors
+  gradients  cases                          -> {difference}: how far gradients are from differences, on a few of them
+  tile_pairs window, global_tokens, n       -> {pairs} in the tiles of that mask that are not empty
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ from typing import Any
 import numpy as np
 
 from . import engines
+from .cases import MechanismCase
+from .cases import from_description as case_from
 from .rounds import repeats
 from .workloads import Workload, from_description
 
@@ -58,6 +64,8 @@ class Session:
             return _peak()
         if message["op"] == "overhead":
             return _overhead()
+        if message["op"] in _ABOUT_OURS:
+            return _ABOUT_OURS[message["op"]](message)
         return {"error": f"unknown op {message['op']!r}"}
 
     def _prepare(self, message: Message) -> Message:
@@ -78,7 +86,7 @@ class Session:
             return {"unavailable": str(reason)}
 
     def _open(self, message: Message) -> tuple[engines.Engine, engines.Call]:
-        name, workload = message["engine"], from_description(message["workload"])
+        name, workload = message["engine"], _described(message["workload"])
         if name not in self._engines:
             try:
                 self._engines[name] = engines.load(name)
@@ -92,7 +100,11 @@ def _of(message: Message) -> tuple[str, str]:
     return message["engine"], message["workload"]["name"]
 
 
-def _read(workload: Workload, folder: str) -> engines.Arrays:
+def _described(description: Message) -> Workload | MechanismCase:
+    return case_from(description) if description["kind"] == MechanismCase.kind else from_description(description)
+
+
+def _read(workload: Workload | MechanismCase, folder: str) -> engines.Arrays:
     return {
         name: np.fromfile(Path(folder) / f"{workload.name}.{name}.f32", dtype="<f4").reshape(shape)
         for name, shape in workload.inputs.items()
@@ -177,3 +189,39 @@ def _overhead() -> Message:
     rounds = [[turn(call, 0.02)[0] * 1e3 for call in calls] for _ in range(9)]
     single, small, large = (median(column) for column in zip(*rounds, strict=True))
     return {"call_us": single, "overhead_us": single - (large - small) / 192}
+
+
+def _describe(_message: Message) -> Message:
+    import ruvector_attention as ra
+    from ruvector_attention import kernels
+
+    return {"mechanisms": ra.describe()["mechanisms"], "backend": ra.backend(), "backends": kernels.backends()}
+
+
+def _golden(message: Message) -> Message:
+    from .golden import autograd_error, golden_error, of_common_scores
+
+    cases = message["cases"]
+    gradients = max(map(autograd_error, of_common_scores(cases)))
+    return {"golden": max(map(golden_error, cases)), "autograd": gradients}
+
+
+def _gradients(message: Message) -> Message:
+    from .golden import difference_error, few_of
+
+    return {"difference": max(map(difference_error, few_of(message["cases"])), default=None)}
+
+
+def _tile_pairs(message: Message) -> Message:
+    import ruvector_attention as ra
+
+    tiles = ra.WindowMask(message["window"], message["global_tokens"]).tiles(message["n"], message["n"])
+    return {"pairs": sum((tile.query_end - tile.query_begin) * (tile.key_end - tile.key_begin) for tile in tiles)}
+
+
+_ABOUT_OURS: dict[str, Callable[[Message], Message]] = {
+    "describe": _describe,
+    "golden": _golden,
+    "gradients": _gradients,
+    "tile_pairs": _tile_pairs,
+}

@@ -16,10 +16,11 @@ T = TypeVar("T")
 PYODIDE = "314.0.7"
 
 
-def prepare(runtimes: list[str]) -> tuple[Path, dict[str, Any]]:
+def prepare(runtimes: list[str], *, mechanisms: bool = False) -> tuple[Path, dict[str, Any]]:
     """The Python that drives the run, and the configuration that the run reads.
 
-    A part of the project that cannot be built is reported and left out: the peers are measured all the same.
+    With `mechanisms` the peers of single mechanisms are there too. A part of the project that cannot be built is
+    reported and left out: the peers are measured all the same.
     """
     peers = environment.python()
     missing: dict[str, str] = {}
@@ -36,6 +37,8 @@ def prepare(runtimes: list[str]) -> tuple[Path, dict[str, Any]]:
         build.build_native()
         return toolchain.venv()
 
+    if mechanisms:
+        attempt("the peers of single mechanisms", environment.mechanism_peers)
     configuration: dict[str, Any] = {"peers_python": str(peers), "missing": missing}
     if "cpython" in runtimes:
         configuration["project_python"] = _text(attempt("the native package", native))

@@ -33,6 +33,10 @@ class Workload:
     checked_rows: int = 0
     """How many rows of the answer are checked, evenly spread; 0: all. For one head and no gradients."""
 
+    def runs(self, engine: str, runtime: str, threads: int, isa: str) -> bool:
+        """Whether that engine there is measured: every one is, with the workload's numbers of threads."""
+        return threads in self.threads
+
     @property
     def pairs(self) -> int:
         """The number of (query, key) pairs of one head that count."""

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ import pytest
 SCRIPTS = Path(__file__).resolve().parents[2] / "build_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from benchmarks import environment, growth, inputs, options, plot, report, rounds, targets  # noqa: E402
+import build  # noqa: E402
+from benchmarks import environment, growth, inputs, options, plot, report, rounds, runner, targets  # noqa: E402
 from benchmarks.__main__ import JAVASCRIPT, NATIVE_PEERS  # noqa: E402
+from benchmarks.cases import MechanismCase  # noqa: E402
 from benchmarks.lanes import Lane  # noqa: E402
 from benchmarks.runner import Contestant  # noqa: E402
 from benchmarks.workloads import GROWTH, WORKLOADS, Workload, from_description, select  # noqa: E402
@@ -316,6 +319,69 @@ def test_two_threads_are_compared_within_rounds() -> None:
     one = contestant("ruvector-attention", [2.0, 20.0])
     two = contestant("ruvector-attention", [1.0, 10.0], threads=2)
     assert targets.two_threads("small", "cpython")(targets.Measured([one, two], {})) == 2.0
+
+
+def test_a_wheel_is_held_to_the_limit_of_the_build() -> None:
+    bounds = {target.name: target.bound for target in targets.FIRST if target.name.startswith("wheel")}
+    assert bounds == {
+        "wheel for Pyodide, WHEEL_LIMIT of build.py": build.WHEEL_LIMIT / 1000,
+        "wheel for this system, NATIVE_WHEEL_LIMIT of build.py": build.NATIVE_WHEEL_LIMIT / 1000,
+    }
+
+
+def test_a_slow_engine_takes_fewer_turns_but_a_few() -> None:
+    slow = contestant("torch", [])
+    for spent, samples, drops in [(0.0, 0, False), (4.0, 1, False), (8.0, 1, True), (3.9, 2, False), (4.0, 2, True)]:
+        slow.spent, slow.samples = spent, [1.0] * samples
+        assert slow.drops_out(cap=4.0) is drops
+    slow.spent, slow.samples, slow.reason = 0.0, [], "failed"
+    assert slow.drops_out(cap=4.0)
+
+
+class SlowWorker:
+    """Answers as a worker does; a turn of it takes a second of a clock that the test has."""
+
+    def __init__(self, clock: list[float]) -> None:
+        self.clock = clock
+
+    def ask(self, message: dict[str, Any], timeout: float) -> dict[str, Any]:
+        if message["op"] == "prepare":
+            Path(message["answer"]).write_bytes(np.ones(4, "<f4").tobytes())
+        if message["op"] == "time":
+            self.clock[0] += 1.0
+            return {"ms": 1000.0}
+        return {}
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(("budget", "taken"), [(0.0, 2), (5.0, 3), (100.0, 4)])
+def test_a_budget_ends_the_rounds_for_all_alike(
+    budget: float, taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    pace = options.Pace(rounds=4, turn=0.1, limit=1.0, cap=50.0, budget=budget)
+    lane = Lane("cpython", ("one", "two"))
+    case = MechanismCase("tiny", "x", {}, engines=("one", "two"))
+    run = runner.Runner([lane], lambda _: SlowWorker(clock), pace, tmp_path, lambda _: np.ones(4))
+    monkeypatch.setattr(run, "_write", lambda _: None)
+    assert [len(contestant.samples) for contestant in run.run(case)] == [taken, taken]
+    run.close()
+
+
+def test_the_suite_of_mechanisms_runs_in_two_runtimes() -> None:
+    assert options.parse(["--suite", "mechanisms"]).runtimes == ["cpython", "pyodide-node"]
+    with pytest.raises(SystemExit):
+        options.parse(["--suite", "mechanisms", "--runtime", "node"])
+
+
+def test_a_lane_held_to_an_instruction_set_asks_for_that_backend() -> None:
+    told = {isa: Lane("cpython", (), isa=isa).backend for isa in ("", "avx2", "avx2-aten", "numpy")}
+    assert told == {"": "", "avx2": "avx2", "avx2-aten": "avx2", "numpy": "numpy"}
+    wasm = Lane("pyodide-node", (), isa="wasm-simd128")
+    assert runner._environment(wasm) == {"RUVECTOR_ATTENTION_BACKEND": "wasm-simd128"}
+    assert runner._environment(Lane("pyodide-node", ())) == {}
 
 
 def test_quick_is_a_faster_pace() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cases import MechanismCase
 from ..workloads import Workload
 
 Arrays = dict[str, NDArray[np.float32]]
@@ -22,7 +23,7 @@ class UnavailableError(Exception):
 class Engine(Protocol):
     """What the benchmark asks of an engine: prepare once, call many times, hand out one answer."""
 
-    def prepare(self, workload: Workload, arrays: Arrays) -> Call:
+    def prepare(self, workload: Workload | MechanismCase, arrays: Arrays) -> Call:
         """Everything a user would do once; the returned call is what is timed. Raises UnavailableError."""
 
     def answer(self, result: Any) -> NDArray[np.float32]:
@@ -35,6 +36,10 @@ ENGINES = {
     "torch": "torch_engine",
     "onnxruntime": "onnx_engine",
     "onnxruntime-attention": "onnx_engine",
+    "geoopt": "geoopt_engine",
+    "geoopt-products": "geoopt_engine",
+    "torch_geometric": "torch_geometric_engine",
+    "performer-pytorch": "performer_engine",
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cases import MechanismCase
 from ..workloads import Workload
 from . import Arrays, Call, UnavailableError
 
@@ -23,7 +24,9 @@ def create(name: str) -> NumpyEngine:
 
 
 class NumpyEngine:
-    def prepare(self, workload: Workload, arrays: Arrays) -> Call:
+    def prepare(self, workload: Workload | MechanismCase, arrays: Arrays) -> Call:
+        if isinstance(workload, MechanismCase):
+            raise UnavailableError("not measured on single mechanisms")
         if workload.kind == "backward":
             raise UnavailableError("NumPy has no gradients")
         if workload.kind == "layer":

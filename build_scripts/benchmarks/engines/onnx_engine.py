@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from ..cases import MechanismCase
 from ..workloads import Workload
 from . import Arrays, Call, UnavailableError
 
@@ -27,7 +28,9 @@ class OnnxEngine:
         self._options.inter_op_num_threads = 1
         self._options.log_severity_level = 3
 
-    def prepare(self, workload: Workload, arrays: Arrays) -> Call:
+    def prepare(self, workload: Workload | MechanismCase, arrays: Arrays) -> Call:
+        if isinstance(workload, MechanismCase):
+            raise UnavailableError("not measured on single mechanisms")
         path = Path(os.environ["BENCH_MODELS"]) / f"{workload.name}.{self._form}.onnx"
         if not path.exists():
             raise UnavailableError("no ONNX graph of this form")

@@ -1,8 +1,7 @@
-"""The installed library, as a user calls it; what it cannot do yet is found by asking it."""
+"""The installed library, as a user calls it."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -12,8 +11,9 @@ from numpy.typing import NDArray
 
 import ruvector_attention as ra
 
+from ..cases import MechanismCase
 from ..workloads import Workload
-from . import Arrays, Call, UnavailableError
+from . import Arrays, Call, mechanism
 
 
 def create(name: str) -> OwnEngine:
@@ -21,19 +21,17 @@ def create(name: str) -> OwnEngine:
 
 
 class OwnEngine:
-    def prepare(self, workload: Workload, arrays: Arrays) -> Call:
+    def prepare(self, workload: Workload | MechanismCase, arrays: Arrays) -> Call:
+        if isinstance(workload, MechanismCase):
+            return mechanism.prepare(workload, arrays)
         if workload.kind == "layer":
             return partial(_layer(workload, arrays), arrays["x"], arrays["x"], arrays["x"])
         attention: Any = ra.ScaledDotProductAttention(dim=workload.dim)
         options: dict[str, Any] = {"causal": True} if workload.causal else {}
         if workload.kind == "window":
-            if not hasattr(ra, "WindowMask"):
-                return _band(workload, arrays)
-            options["mask"] = ra.WindowMask(workload.window)
+            options["mask"] = ra.WindowMask(workload.window // 2)  # the library counts the keys on either side
         forward = partial(attention, arrays["q"], arrays["k"], arrays["v"], **options)
         if workload.kind == "backward":
-            if not callable(getattr(attention, "backward", None)):
-                raise UnavailableError("the library has no backward yet")
             return lambda: (forward(training=True), attention.backward(arrays["grad"]))
         return forward
 
@@ -44,16 +42,6 @@ class OwnEngine:
         if isinstance(gradients, Mapping):
             gradients = [gradients[name] for name in ("query", "keys", "values")]
         return np.concatenate([np.asarray(part).reshape(-1) for part in (output, *gradients)])
-
-
-def _band(workload: Workload, arrays: Arrays) -> Call:
-    """The window by the engine itself, which mechanisms call, as long as no public mask says it."""
-    engine: Any = importlib.import_module("ruvector_attention.engine")
-    if not hasattr(engine, "Band"):
-        raise UnavailableError("the library has no window yet")
-    half = workload.window // 2
-    seen = engine.Band(half, half)
-    return partial(engine.attend, arrays["q"], arrays["k"], arrays["v"], scale=workload.dim**-0.5, band=seen)
 
 
 def _layer(workload: Workload, arrays: Arrays) -> ra.MultiHeadAttention:

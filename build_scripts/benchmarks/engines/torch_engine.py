@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from ..cases import MechanismCase
 from ..workloads import Workload
-from . import Arrays, Call
+from . import Arrays, Call, UnavailableError
 
 Tensors = dict[str, torch.Tensor]
 
@@ -24,7 +25,9 @@ def create(name: str) -> TorchEngine:
 
 
 class TorchEngine:
-    def prepare(self, workload: Workload, arrays: Arrays) -> Call:
+    def prepare(self, workload: Workload | MechanismCase, arrays: Arrays) -> Call:
+        if isinstance(workload, MechanismCase):
+            raise UnavailableError("not measured on single mechanisms")
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         if workload.kind == "layer":
             return min((_packed_layer(workload, tensors), _module_layer(workload, tensors)), key=_seconds)
