@@ -27,7 +27,7 @@ class Pace:
 
 # A workload has some thirty contestants: cap and budget are what keeps the slow ones, or a busy machine, from making a
 # run of the suite an hour.
-FULL = Pace(rounds=9, turn=0.1, limit=10.0, cap=4.0, budget=30.0)
+FULL = Pace(rounds=7, turn=0.1, limit=10.0, cap=4.0, budget=30.0)
 # Growth has few, and its largest sizes are what it is about.
 LONG = Pace(rounds=9, turn=0.2, limit=20.0, cap=25.0)
 QUICK = Pace(rounds=3, turn=0.05, limit=4.0, cap=1.0)

@@ -24,8 +24,7 @@ from .workloads import WORKLOADS, Workload
 # float32 products of a few thousand terms stay well below this; a wrong formula is far above it.
 TOLERANCE = 1e-4
 READINGS = 3
-# Samples that an engine takes where it stays below twice the cap, and rounds that the budget leaves: a ratio is then no
-# single reading.
+# Rounds that the budget leaves, so that the ratio of what stays below the cap is no single reading.
 FEWEST = 2
 ERROR_LENGTH = 160
 
@@ -64,7 +63,7 @@ class Contestant:
 
     def drops_out(self, cap: float) -> bool:
         """Whether it takes part in no further round."""
-        return bool(self.reason) or self.spent >= (cap if len(self.samples) >= FEWEST else 2 * cap)
+        return bool(self.reason) or self.spent >= cap
 
 
 Task = Workload | MechanismCase
