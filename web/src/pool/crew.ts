@@ -131,7 +131,7 @@ export class Crew<W extends Lasting> {
       this.#queue.shift();
       this.#give(seat, task);
     }
-    if (this.#failures >= MOST_FAILURES) return; // make do with those that run
+    if (this.#failures >= MOST_FAILURES && this.workers.length > 0) return; // make do with those that run
     let wanted = this.#queue.length - this.#seats.filter(({ isOpening }) => isOpening).length;
     for (const seat of this.#seats) {
       if (wanted <= 0) return;
@@ -150,7 +150,7 @@ export class Crew<W extends Lasting> {
     }
     // A second task for a worker waits there: rather start another worker, while there is one to start.
     const isSpare = ({ worker, isOpening }: Seat<W>): boolean => !worker && !isOpening;
-    if (best && best.tasks.length > 0 && this.#seats.some(isSpare)) {
+    if (best && best.tasks.length > 0 && this.#failures < MOST_FAILURES && this.#seats.some(isSpare)) {
       void this.#fill(this.#seats.find(isSpare) as Seat<W>);
     }
     return best;
@@ -222,8 +222,9 @@ export class Crew<W extends Lasting> {
       this.#failures = 0;
       return undefined;
     } catch (error) {
-      // Nothing runs that could do what waits, and it would go on like this.
-      if (++this.#failures >= MOST_FAILURES && this.workers.length === 0) {
+      // Nothing runs or starts that could do what waits, and it would go on like this.
+      const isLast = this.#seats.every((other) => other === seat || !(other.worker || other.isOpening));
+      if (++this.#failures >= MOST_FAILURES && isLast) {
         for (const task of this.#queue.splice(0)) this.#fail(task, error);
         this.#failures = 0;
       }
