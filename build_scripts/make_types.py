@@ -25,7 +25,14 @@ TYPES = WEB / "src" / "mechanisms.gen.ts"
 DESCRIPTION = WEB / "src" / "wasm" / "description.gen.ts"
 RULES = WEB / "src" / "wasm" / "rules.gen.ts"
 # What the runtime of the kernels alone computes: web/src/wasm/runtime.ts has a class for each.
-KERNEL_MECHANISMS = ["cross_attention", "flash", "multi_head", "scaled_dot_product", "self_attention"]
+KERNEL_MECHANISMS = [
+    "cross_attention",
+    "flash",
+    "local_global",
+    "multi_head",
+    "scaled_dot_product",
+    "self_attention",
+]
 
 HEADER = """\
 // Written by build_scripts/make_types.py from describe(); do not edit. A mechanism appears here by being registered.

@@ -59,22 +59,24 @@ async function buildVariant({ folder, options, plugins }) {
   const builds = [
     // The kernels' runtime is a part that is fetched when it is loaded.
     {
-      entryPoints: { index: join(WEB, "src/index.ts") },
+      entryPoints: { index: join(WEB, "src/index.ts"), classes: join(WEB, "src/classes/index.ts") },
       splitting: true,
       chunkNames: "part-[hash]",
       plugins,
     },
-    // Where only it is wanted it is one file, and one more each for who wants a worker or asks what there is.
+    // Where only it is wanted it is one file, and one more each for who wants a worker, a stream, or to know what there is.
     {
       entryPoints: { wasm: join(WEB, "src/wasm/index.ts") },
       plugins: [
         elsewhere(/\/worker_client\.js$/, "./wasm_client.js"),
         elsewhere(/\/description\.gen\.js$/, "./wasm_description.js"),
+        elsewhere(/\/batching\.js$/, "./wasm_batching.js"),
         ...plugins,
       ],
     },
     {
       entryPoints: {
+        wasm_batching: join(WEB, "src/wasm/batching.ts"),
         wasm_client: join(WEB, "src/wasm/worker_client.ts"),
         wasm_description: join(WEB, "src/wasm/description.gen.ts"),
       },

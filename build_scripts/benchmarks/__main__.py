@@ -21,6 +21,7 @@ NATIVE_PEERS = ("numpy", "torch", "onnxruntime", "onnxruntime-attention")
 JAVASCRIPT = (
     "ruvector-attention-js-wasm",
     "ruvector-attention-js-resident",
+    "ruvector-attention-js-pool",
     "ruvector-attention-js",
     "onnxruntime-web",
     "onnxruntime-web-attention",
@@ -48,7 +49,7 @@ def lanes(runtimes: list[str], configuration: dict[str, Any]) -> list[Lane]:
             native_too = runtime == "node"
             engines = tuple(name for name in JAVASCRIPT if native_too or name != "@ruvector/attention")
             found.append(Lane(runtime, engines))
-            found.append(Lane(runtime, ("ruvector-attention-js-wasm",), threads=2))
+            found.append(Lane(runtime, ("ruvector-attention-js-wasm", "ruvector-attention-js-pool"), threads=2))
     for runtime in ("pyodide-node", "pyodide-chromium"):
         if runtime in runtimes and configuration["pyodide"] and _has_browser(runtime, configuration):
             found.append(Lane(runtime, ("ruvector-attention", "numpy")))

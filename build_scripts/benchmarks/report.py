@@ -13,7 +13,8 @@ from .runner import Contestant
 from .workloads import Workload
 
 RESIDENT = "ruvector-attention-js-resident"
-OURS = ("ruvector-attention", "ruvector-attention-js", "ruvector-attention-js-wasm", RESIDENT)
+POOL = "ruvector-attention-js-pool"
+OURS = ("ruvector-attention", "ruvector-attention-js", "ruvector-attention-js-wasm", RESIDENT, POOL)
 # Memory is the limit of workloads that do little with every byte, and too large to stay in a cache between calls.
 FEW_FLOPS, IN_CACHE = 4, 4_000_000
 Peaks = dict[tuple[str, str], Message]

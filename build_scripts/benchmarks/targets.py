@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from build import NATIVE_WHEEL_LIMIT, WHEEL_LIMIT
 
 from .lanes import Lane, Message
-from .report import OURS, RESIDENT, Peaks, is_ours, ours_for, peak_of, speedup
+from .report import OURS, POOL, RESIDENT, Peaks, is_ours, ours_for, peak_of, speedup
 from .rounds import ratio, share
 from .runner import Contestant
 
@@ -97,6 +97,16 @@ def two_threads(workload: str, runtime: str) -> Figure:
     return figure
 
 
+def two_workers(workload: str, runtime: str) -> Figure:
+    """How many times faster a pool of two workers is than a pool of one."""
+
+    def figure(measured: Measured) -> float | None:
+        pools = {c.lane.threads: c.samples for c in measured.of(workload, runtime) if c.engine == POOL}
+        return ratio(pools[2], pools[1]) if {1, 2} <= pools.keys() else None
+
+    return figure
+
+
 def microseconds(workload: str, runtime: str, engine: str) -> Figure:
     def figure(measured: Measured) -> float | None:
         plain = Lane(runtime, ()).limits
@@ -123,7 +133,7 @@ def wheel(kind: str) -> Figure:
 
 
 SELF, ONE, BANK = "self-8x1024x64", "self-1x1024x64", "cross-32x1000x128"
-SMALL, LONG = "cross-1x100x64", "self-8x8192x64"
+SMALL, LONG, BATCH = "cross-1x100x64", "self-8x8192x64", "batch-64x1000x128"
 
 FIRST = (
     Target("call 1×100×64 beyond the arithmetic, CPython", overhead("cpython"), 6, "µs", below=True),
@@ -182,6 +192,7 @@ ENGINE = (
                 for size, workload in (("1×1k×128", "cross-1x1000x128"), ("1×10k×512", "cross-1x10000x512"))
             ),
             Target(f"{runtime} self 8×1024×64, two workers over one thread", two_threads(SELF, runtime), 1.7),
+            Target(f"{runtime} batch of 64 × 1k × 128, two workers over one", two_workers(BATCH, runtime), 1.7),
             Target(f"{runtime} self 8×8192×64, extra memory", megabytes(LONG, runtime), 2, "MB", below=True),
             Target(f"{runtime} 1×100×64 from JavaScript", microseconds(SMALL, runtime, OURS[2]), 10, "µs", below=True),
             Target(f"Pyodide in {runtime}: self 8×1024×64 over NumPy", versus(SELF, f"pyodide-{runtime}", "numpy"), 8),

@@ -116,6 +116,7 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload("cross-32x1000x128", 32, 1_000, 128, quick=True),
     Workload("self-1x1024x64", 1_024, 1_024, 64, quick=True),
     Workload("self-8x1024x64", 1_024, 1_024, 64, heads=8, threads=(1, 2), quick=True),
+    Workload("batch-64x1000x128", 1_000, 1_000, 128, heads=64, threads=(1, 2)),
     Workload("self-8x8192x64", 8_192, 8_192, 64, heads=8, memory=True),
     Workload("causal-8x1024x64", 1_024, 1_024, 64, heads=8, causal=True, quick=True),
     Workload("window-256-16384x64", 16_384, 16_384, 64, kind="window", window=256),

@@ -1,15 +1,24 @@
 /** The attention mechanisms as JavaScript objects: classes made from describe(), instances that hold a handle. */
 
+import { abortable } from "./abort.js";
+import { batchInWorker } from "./batches.js";
 import type { Description, MechanismDescription } from "./description.js";
 import { RuntimeLostError, UnsupportedError } from "./errors.js";
 import { Memory, type MemoryOptions } from "./memory.js";
 import { camel, mapKeys, snake } from "./naming.js";
 import { buffersOf, type Connection, type Wire } from "./protocol.js";
-import { type ArrayInput, decode, type Encoding, encode } from "./tensor.js";
+import { forwardStream, type Queries, type StreamOptions } from "./stream.js";
+import { type ArrayInput, decode, type Encoding, encode, type Tensor } from "./tensor.js";
 
 export interface CallOptions {
   /** Hand the arrays' buffers over to the worker instead of copying them; the caller's arrays are then detached. */
   transfer?: boolean;
+  /**
+   * Aborted, the promise rejects with its reason. What the runtime computes already, it computes to its end, unheard, but
+   * Python in a worker where `canInterrupt`, which stops between two of its instructions. A batch stops between its
+   * items, of which at most one was sent ahead, so leave their arrays alone until it is done.
+   */
+  signal?: AbortSignal;
 }
 
 /** What an instance of any mechanism is. The methods of each class stand in mechanisms.gen.ts. */
@@ -46,10 +55,43 @@ export class Attention {
   /** Calls any method by its Python or JavaScript name. A plain object at the end holds keyword arguments. */
   async call(method: string, ...args: unknown[]): Promise<unknown> {
     // The arguments are read now: a caller may reuse its arrays as soon as it has the promise.
-    const request = this.#client.encodeCall(snake(method), args, this.#inputs);
+    const name = snake(method);
+    const { signal, ...request } = splitSignal(args);
+    signal?.throwIfAborted();
+    if (signal && name === "forward_batch" && Array.isArray(request.args[0])) {
+      const [items, ...rest] = request.args;
+      const one = async (item: unknown) => ((await this.call(name, [item], ...rest)) as unknown[])[0];
+      return batchInWorker(items as unknown[], one, signal);
+    }
+    const encoded = this.#client.encodeCall(name, request.args, this.#inputs);
+    return abortable(this.#send(encoded, signal), signal);
+  }
+
+  /** With a signal or without, in as many steps: calls stay in their order. */
+  async #send(encoded: EncodedCall, signal: AbortSignal | undefined): Promise<unknown> {
     await this.ready;
+    signal?.throwIfAborted();
     this.#checkAlive();
-    return this.#client.send(this.#handle, request);
+    return this.#client.send(this.#handle, encoded, signal);
+  }
+
+  /**
+   * The outputs of many queries, one after the other: `for await (const row of attention.forwardStream(…))`. Keys and
+   * values cross once and stay until the last; a Memory takes the place of both.
+   */
+  forwardStream(
+    queries: Queries,
+    keys: ArrayInput | Memory,
+    values?: ArrayInput | null,
+    options: StreamOptions & Record<string, unknown> = {},
+  ): AsyncGenerator<Tensor, void, undefined> {
+    const source = {
+      keep: (k: unknown, v: unknown) => this.#client.memory(k as ArrayInput, v as ArrayInput),
+      isMemory: (k: unknown) => k instanceof Memory,
+      forward: (query: unknown, bank: object, call: object) =>
+        this.call("forward", query, bank, call) as Promise<Tensor>,
+    };
+    return forwardStream(source, queries, keys, values, options);
   }
 
   /** @internal The handle by which a call of this client may take the object as an argument. */
@@ -100,6 +142,17 @@ export interface MechanismClass<Config, Instance> {
   create(config: Config): Promise<Instance>;
 }
 
+/** The signal among the options of a call, and the arguments without it. */
+function splitSignal(args: readonly unknown[]): { signal: AbortSignal | undefined; args: unknown[] } {
+  const last = args.at(-1);
+  if (!isPlainObject(last) || !("signal" in last)) return { signal: undefined, args: [...args] };
+  const { signal, ...rest } = last;
+  if (signal != null && !(signal instanceof AbortSignal)) {
+    throw new UnsupportedError(`signal is a ${typeof signal}; expected an AbortSignal`);
+  }
+  return { signal: signal ?? undefined, args: [...args.slice(0, -1), rest] };
+}
+
 interface EncodedCall {
   method: string;
   args: Wire[];
@@ -141,6 +194,11 @@ export class Client {
     return this.#description.backend;
   }
 
+  /** The names that create() takes. */
+  get mechanisms(): string[] {
+    return this.#description.mechanisms.map(({ name }) => name);
+  }
+
   /** What describe() answered last, without asking again. */
   get description(): Description {
     return this.#description;
@@ -173,6 +231,19 @@ export class Client {
     options: MemoryOptions & CallOptions = {},
   ): Promise<Memory> {
     return Memory.open(this, keys, values, options);
+  }
+
+  /** Called once when the runtime is gone, closed or dead, before what still waits rejects. */
+  get onLost(): ((error: Error) => void) | undefined {
+    return this.#connection.onLost;
+  }
+  set onLost(listener: ((error: Error) => void) | undefined) {
+    this.#connection.onLost = listener;
+  }
+
+  /** Whether it is gone. */
+  get isLost(): boolean {
+    return this.#connection.isLost;
   }
 
   /** Ends the runtime; a worker is terminated. Everything still waiting rejects with RuntimeLostError. */
@@ -224,9 +295,15 @@ export class Client {
   }
 
   /** @internal */
-  async send(handle: number, { method, args, kwargs }: EncodedCall): Promise<unknown> {
+  async send(handle: number, { method, args, kwargs }: EncodedCall, signal?: AbortSignal): Promise<unknown> {
     const transfer = this.#buffers([args, kwargs]);
-    return decode(await this.#connection.request("call", { handle, method, args, kwargs }, transfer));
+    const call = { handle, method, args, kwargs };
+    return decode(await this.#connection.request("call", call, transfer, signal));
+  }
+
+  /** Whether a signal stops Python in the middle of a call: where memory can be shared with its worker. */
+  get canInterrupt(): boolean {
+    return this.#connection.interrupt !== undefined;
   }
 
   /** @internal */

@@ -20,11 +20,12 @@ export function connectHere(): Connection {
  */
 export type WorkerScript = string | URL | (() => Worker);
 
-export async function connectWorker(script: WorkerScript): Promise<Connection> {
-  return IN_NODE ? connectNodeWorker(script as string | URL) : connectWebWorker(script);
+/** `watch`: the end of a worker is noticed even where the browser does not tell of it, as Node does by itself. */
+export async function connectWorker(script: WorkerScript, watch = false): Promise<Connection> {
+  return IN_NODE ? connectNodeWorker(script as string | URL) : connectWebWorker(script, watch);
 }
 
-function connectWebWorker(script: WorkerScript): Connection {
+function connectWebWorker(script: WorkerScript, watch: boolean): Connection {
   if (typeof Worker === "undefined") {
     throw new LoadError("this environment has no Web Worker; load with { worker: false }");
   }
@@ -34,7 +35,13 @@ function connectWebWorker(script: WorkerScript): Connection {
     (message, transfer) => worker.postMessage(message, transfer),
     () => worker.terminate(),
   );
-  worker.addEventListener("message", (event: MessageEvent<FromHost>) => connection.receive(event.data));
+  // A worker that closes itself or is killed for its memory gives no event; but a lock that it held becomes free.
+  if (watch && navigator.locks) connection.watch = `ruvector-attention ${crypto.randomUUID()}`;
+  worker.addEventListener("message", ({ data }: MessageEvent<FromHost>) => {
+    if (data.id !== 0) return connection.receive(data);
+    const end = () => connection.lose(new RuntimeLostError("the worker ended"));
+    void navigator.locks.request(connection.watch as string, end);
+  });
   worker.addEventListener("error", (event) => {
     connection.lose(new RuntimeLostError(`the worker stopped: ${event.message || `cannot load ${place}`}`));
   });

@@ -5,6 +5,8 @@ export class AttentionError extends Error {
   /** What the mechanism wanted and what it got, where the error carries them. */
   expected?: unknown;
   actual?: unknown;
+  /** Which item of a batch it is about, where it is about one. */
+  index?: number;
 }
 export class DimensionMismatchError extends AttentionError {
   override name = "DimensionMismatchError";
@@ -36,6 +38,16 @@ export class LoadError extends AttentionError {
 export class RuntimeLostError extends AttentionError {
   override name = "RuntimeLostError";
 }
+/** Two workers of a pool died at the same task. */
+export class PoisonedTaskError extends AttentionError {
+  override name = "PoisonedTaskError";
+  /** The task's place among those that it came with. */
+  override index: number;
+  constructor(index: number, cause: Error) {
+    super(`item ${index} ended two workers, the second with: ${cause.message}`, { cause });
+    this.index = index;
+  }
+}
 /** Any other Python exception (a missing argument, a bug in a user's own mechanism). */
 export class PythonError extends AttentionError {
   override name = "PythonError";
@@ -62,7 +74,7 @@ const CLASSES: Readonly<Record<string, new (message: string) => AttentionError>>
 };
 
 // A minifier renames classes; a reader of `constructor.name` is told what they are called all the same.
-for (const [name, Class] of Object.entries({ ...CLASSES, PythonError })) {
+for (const [name, Class] of Object.entries({ ...CLASSES, PoisonedTaskError, PythonError })) {
   Object.defineProperty(Class, "name", { value: name });
 }
 
@@ -75,6 +87,8 @@ export interface WireError {
   expected?: unknown;
   actual?: unknown;
   traceback?: string;
+  /** The host is unusable from now on. */
+  fatal?: boolean;
 }
 
 export function fromWire(wire: WireError): AttentionError {
@@ -100,6 +114,6 @@ export function toWire(error: unknown): WireError {
   const message = error instanceof Error ? error.message : String(error);
   // Pyodide marks the errors after which the interpreter is unusable.
   const fatal = typeof error === "object" && error !== null && "pyodide_fatal_error" in error;
-  if (fatal) return { class: "RuntimeLostError", message: `Python stopped: ${message}` };
+  if (fatal) return { class: "RuntimeLostError", message: `Python stopped: ${message}`, fatal };
   return { class: error instanceof Error ? error.name : "Error", message };
 }

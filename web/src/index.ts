@@ -1,11 +1,25 @@
 /** Attention mechanisms over SIMD kernels, from JavaScript. Importing this module does nothing by itself. */
+export type { AutoMemory, AutoOptions, AutoRuntime } from "./auto.js";
 export { Attention, type CallOptions, type Client } from "./client.js";
 export type { Description, Field, InputSpec, MechanismDescription } from "./description.js";
 export * from "./errors.js";
 export { type LoadOptions, load, type RuvectorAttention } from "./load.js";
 export type * from "./mechanisms.gen.js";
 export { type AttendOptions, Memory, type MemoryOptions, type MemoryState } from "./memory.js";
+export {
+  type BatchOptions,
+  type BatchProgress,
+  type MapOptions,
+  type MapResult,
+  openPool,
+  type PooledAttention,
+  type PoolItem,
+  type PoolMemory,
+  type PoolOptions,
+  type WorkerPool,
+} from "./pool.js";
 export type { Progress, TypedArray } from "./protocol.js";
+export type { Queries, StreamOptions } from "./stream.js";
 export {
   type ArrayInput,
   type MaskConfig,

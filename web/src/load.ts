@@ -1,11 +1,12 @@
 /** Finds the assets, opens a connection, and hands out the client. */
+import type { AutoOptions, AutoRuntime } from "./auto.js";
 import { Client } from "./client.js";
 import { connectHere, connectWorker, type WorkerScript } from "./connect.js";
 import type { Description } from "./description.js";
 import { AttentionError, LoadError } from "./errors.js";
 import type { Mechanisms, MechanismsByName } from "./mechanisms.gen.js";
 import { absolute, folder, IN_NODE } from "./places.js";
-import type { HostAssets, Progress } from "./protocol.js";
+import { type HostAssets, INTERRUPT, type Progress } from "./protocol.js";
 import { decode } from "./tensor.js";
 import type { KernelOptions, KernelsHere, KernelsInWorker } from "./wasm/types.js";
 
@@ -27,6 +28,8 @@ export interface LoadOptions {
   /** Python modules to add, name → source: your own mechanisms register themselves when they are imported. */
   modules?: Record<string, string>;
   onProgress?: (progress: Progress) => void;
+  /** @internal */
+  watch?: boolean;
 }
 
 /** A loaded runtime: `ra.create("flash", …)`, `new ra.FlashAttention(…)`, both typed. */
@@ -44,16 +47,27 @@ export async function load(
   options: KernelOptions & { runtime: "wasm"; worker: true },
 ): Promise<KernelsInWorker>;
 export async function load(options: KernelOptions & { runtime: "wasm" }): Promise<KernelsHere>;
+/** The kernels in this thread at once, and the Python package as soon as it has started behind them. */
+export async function load(options: AutoOptions): Promise<AutoRuntime>;
 /** The Python package in Pyodide: every class. */
 export async function load(options?: LoadOptions): Promise<RuvectorAttention>;
 export async function load(
-  options: LoadOptions | (KernelOptions & { runtime: "wasm" }) = {},
-): Promise<RuvectorAttention | KernelsHere | KernelsInWorker> {
+  options: LoadOptions | AutoOptions | (KernelOptions & { runtime: "wasm" }) = {},
+): Promise<RuvectorAttention | KernelsHere | KernelsInWorker | AutoRuntime> {
   if (options.runtime === "wasm") return (await import("./wasm/load.js")).load(options);
+  if (options.runtime === "auto") {
+    const { kernels, runtime: _, ...python } = options;
+    const { AutoRuntime } = await import("./auto.js");
+    const here = await load({ ...kernels, runtime: "wasm" });
+    return new AutoRuntime(here as KernelsHere, load(python));
+  }
   const { runtime = "pyodide", worker = true, modules = {}, onProgress } = options;
-  if (runtime !== "pyodide") throw new LoadError(`runtime is '${runtime}'; expected 'pyodide' or 'wasm'`);
-  const assets: HostAssets = { ...(await locate(options)), modules };
-  const connection = worker ? await connectWorker(workerScript(options)) : connectHere();
+  if (runtime !== "pyodide")
+    throw new LoadError(`runtime is '${runtime}'; expected 'pyodide', 'wasm' or 'auto'`);
+  const interrupts = worker ? sharedBytes(INTERRUPT.bytes) : undefined;
+  const assets: HostAssets = { ...(await locate(options)), modules, interrupts };
+  const connection = worker ? await connectWorker(workerScript(options), options.watch) : connectHere();
+  if (interrupts) connection.interrupt = (id) => interrupt(interrupts, id);
   try {
     const description = decode(await connection.start(assets, onProgress)) as unknown as Description;
     return new Client(connection, description, !worker) as RuvectorAttention;
@@ -61,6 +75,17 @@ export async function load(
     connection.lose(error instanceof AttentionError ? error : new LoadError(String(error)));
     throw error;
   }
+}
+
+/** Memory that both threads see: in Node, and in pages that are cross-origin isolated. */
+function sharedBytes(count: number): SharedArrayBuffer | undefined {
+  const isShareable = IN_NODE || globalThis.crossOriginIsolated;
+  return isShareable ? new SharedArrayBuffer(count) : undefined;
+}
+
+function interrupt(shared: SharedArrayBuffer, id: number): void {
+  if (Atomics.load(new Int32Array(shared), INTERRUPT.id) !== id) return;
+  Atomics.store(new Uint8Array(shared), INTERRUPT.signal, INTERRUPT.sigint);
 }
 
 /** Ours, unless it is said to lie elsewhere. */

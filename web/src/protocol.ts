@@ -55,10 +55,15 @@ export interface HostAssets {
   wheel: string;
   /** Further Python modules, name → source: a user's own mechanisms. */
   modules: Record<string, string>;
+  /** Shared with the client, which writes an interrupt into it. */
+  interrupts?: SharedArrayBuffer | undefined;
 }
 
+/** What `interrupts` holds: a byte that Python looks at from time to time, and the id of the request that runs. */
+export const INTERRUPT = { bytes: 8, signal: 0, id: 1, sigint: 2 } as const;
+
 export type ToHost =
-  | { id: number; start: unknown }
+  | { id: number; start: unknown; watch?: string | undefined }
   | { [V in Verb]: { id: number; verb: V; args: Verbs[V] } }[Verb];
 export type Answer = { value: Wire } | { error: WireError };
 export type FromHost = { id: number } & ({ progress: Progress } | Answer);
@@ -68,6 +73,12 @@ export type Post = (message: FromHost, transfer: ArrayBuffer[]) => void;
 
 /** The client's side of any connection. */
 export class Connection {
+  /** The name of a lock that the host is to hold while it lives, and to tell of by a message with id 0. */
+  watch: string | undefined;
+  /** Stops what the host is at, the request with this id; undefined where nothing can. */
+  interrupt: ((id: number) => void) | undefined;
+  /** Called once when the host is gone, before what still waits rejects. */
+  onLost: ((error: Error) => void) | undefined;
   #next = 1;
   #lost: Error | undefined;
   readonly #waiting = new Map<
@@ -83,11 +94,27 @@ export class Connection {
   ) {}
 
   start(assets: unknown, progress?: (p: Progress) => void): Promise<Wire> {
-    return this.#post((id) => ({ id, start: assets }), [], progress);
+    return this.#post((id) => ({ id, start: assets, watch: this.watch }), [], progress);
   }
 
-  request<V extends Verb>(verb: V, args: Verbs[V], transfer: ArrayBuffer[] = []): Promise<Wire> {
-    return this.#post((id) => ({ id, verb, args }) as ToHost, transfer);
+  request<V extends Verb>(
+    verb: V,
+    args: Verbs[V],
+    transfer: ArrayBuffer[] = [],
+    signal?: AbortSignal,
+  ): Promise<Wire> {
+    let number = 0;
+    const answer = this.#post((id) => {
+      number = id;
+      return { id, verb, args } as ToHost;
+    }, transfer);
+    if (!signal || !this.interrupt) return answer;
+    // The host takes requests in their order: it is at the oldest that waits.
+    const stop = (): void => {
+      if (this.#waiting.keys().next().value === number) this.interrupt?.(number);
+    };
+    signal.addEventListener("abort", stop, { once: true });
+    return answer.finally(() => signal.removeEventListener("abort", stop));
   }
 
   receive(message: FromHost): void {
@@ -98,14 +125,24 @@ export class Connection {
       return;
     }
     this.#settle(message.id);
-    if ("error" in message) waiter.reject(fromWire(message.error));
-    else waiter.resolve(message.value);
+    if (!("error" in message)) {
+      waiter.resolve(message.value);
+      return;
+    }
+    const error = fromWire(message.error);
+    waiter.reject(error);
+    if (message.error.fatal) this.lose(error);
+  }
+
+  get isLost(): boolean {
+    return this.#lost !== undefined;
   }
 
   /** Ends the connection and fails what still waits, so that no promise hangs. */
   lose(error: Error): void {
     if (this.#lost) return;
     this.#lost = error;
+    this.onLost?.(error);
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
     this.end();
@@ -141,7 +178,7 @@ export class Connection {
 /** What a host must do. What it starts from is its own: PyodideHost HostAssets, KernelHost the URL of a module. */
 export interface Host {
   start(assets: unknown, progress: (p: Progress) => void): Promise<Answer>;
-  request(verb: Verb, args: Verbs[Verb]): Answer;
+  request(verb: Verb, args: Verbs[Verb], id: number): Answer;
 }
 
 /** The host's side of any connection: takes one message, posts its reply. */
@@ -152,7 +189,7 @@ export async function serve(host: Host, message: ToHost, post: Post): Promise<vo
     answer =
       "start" in message
         ? await host.start(message.start, (progress) => post({ id, progress }, []))
-        : host.request(message.verb, message.args);
+        : host.request(message.verb, message.args, id);
   } catch (error) {
     answer = { error: toWire(error) };
   }

@@ -1,6 +1,14 @@
 /** Hosts Pyodide in whatever thread it is imported into, and hands the four verbs to bridge.py. */
 import { LoadError } from "./errors.js";
-import type { Answer, Host, HostAssets, Progress, Verb, Verbs } from "./protocol.js";
+import {
+  type Answer,
+  type Host,
+  type HostAssets,
+  INTERRUPT,
+  type Progress,
+  type Verb,
+  type Verbs,
+} from "./protocol.js";
 
 /** The part of Pyodide's API that is used here. */
 interface PyProxy {
@@ -13,6 +21,7 @@ interface Pyodide {
   toPy(value: unknown): PyProxy;
   FS: { writeFile(path: string, text: string): void; mkdirTree(path: string): void };
   runPython(code: string): unknown;
+  setInterruptBuffer(buffer: Uint8Array): void;
 }
 type LoadPyodide = (options: object) => Promise<Pyodide>;
 
@@ -21,6 +30,7 @@ const MODULES = "/home/pyodide/modules";
 export class PyodideHost implements Host {
   #pyodide: Pyodide | undefined;
   #bridge: ReturnType<Pyodide["pyimport"]> | undefined;
+  #interrupts: SharedArrayBuffer | undefined;
 
   async start(assets: HostAssets, progress: (p: Progress) => void): Promise<Answer> {
     // loadPackage does not reject when a download fails, it only tells of it here.
@@ -55,12 +65,20 @@ export class PyodideHost implements Host {
       for (const name of Object.keys(assets.modules)) pyodide.pyimport(name).destroy();
     });
     this.#pyodide = pyodide;
+    if (assets.interrupts) {
+      this.#interrupts = assets.interrupts;
+      pyodide.setInterruptBuffer(new Uint8Array(assets.interrupts));
+    }
     progress({ stage: "Ready", fraction: 1 });
-    return this.request("describe", {});
+    return this.request("describe", {}, 0);
   }
 
-  request(verb: Verb, args: Verbs[Verb]): Answer {
+  request(verb: Verb, args: Verbs[Verb], id: number): Answer {
     if (!this.#pyodide || !this.#bridge) throw new LoadError("the runtime has not started");
+    if (this.#interrupts) {
+      Atomics.store(new Int32Array(this.#interrupts), INTERRUPT.id, id);
+      Atomics.store(new Uint8Array(this.#interrupts), INTERRUPT.signal, 0); // one that came too late
+    }
     // One conversion in (typed arrays become memoryviews by one copy), one out; no proxy outlives the call.
     const request = this.#pyodide.toPy(args);
     let reply: PyProxy;

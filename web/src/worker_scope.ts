@@ -10,6 +10,22 @@ export async function serveHere(host: Host): Promise<void> {
   } else {
     const scope = self as unknown as { postMessage: Post };
     const post: Post = (message, transfer) => scope.postMessage(message, transfer);
-    self.addEventListener("message", (event: MessageEvent<ToHost>) => void serve(host, event.data, post));
+    let held: Promise<void> | undefined;
+    self.addEventListener("message", async ({ data }: MessageEvent<ToHost>) => {
+      // Nothing is answered before the lock is held, or an early end would go unnoticed.
+      if ("start" in data && data.watch) held = holdLock(data.watch, post);
+      if (held) await held;
+      await serve(host, data, post);
+    });
   }
+}
+
+function holdLock(name: string, post: Post): Promise<void> {
+  return new Promise((holds) => {
+    void navigator.locks.request(name, () => {
+      post({ id: 0, value: true }, []);
+      holds();
+      return new Promise(() => {}); // for as long as the worker lives
+    });
+  });
 }

@@ -112,6 +112,17 @@ for (const [name, engine] of Object.entries(engines)) {
         assert(after - before < 200_000, `${after - before} bytes are left of 100 000 objects`);
       });
 
+    test("a pool of workers, streams, and the classes by other packages' names", async (t) => {
+      const started = performance.now();
+      const report = await reportOf(session, `${server.url}web/test/engine.html?suite=pool`, 120);
+      const seconds = ((performance.now() - started) / 1000).toFixed(1);
+      console.log(
+        `${session.version}: ${report.results.length} checks of the pool and what is around in ${seconds} s`,
+      );
+      for (const { what, error } of report.results) await t.test(what, () => assert.equal(error, undefined));
+      assert(report.results.length > 20, `${report.results.length} checks ran`);
+    });
+
     if (engine.pyodide)
       test("Pyodide", async (t) => {
         const started = performance.now();

@@ -1,12 +1,22 @@
 /**
  * Runs the checks of the kernels' runtime inside of an engine and reports them, one line each: `?suite=pyodide` those of
- * Pyodide. A page needs nothing but this script, so that any engine that opens an address can run it.
+ * Pyodide, `?suite=pool` those of the pool of workers, of streams and of the classes by other packages' names. A page needs nothing but this script, so that any engine that opens an address can run it.
  */
+import { anyChecks, kernelChecks } from "./classes_checks.mjs";
+import { loseNothing, poolChecks } from "./pool_checks.mjs";
+import { streamChecks } from "./stream_checks.mjs";
 import { close, equal } from "./wasm_assert.mjs";
 import { checks, checkVectors } from "./wasm_checks.mjs";
 import { workerChecks } from "./wasm_worker_checks.mjs";
 
-const NAMES = ["cross_attention", "flash", "multi_head", "scaled_dot_product", "self_attention"];
+const NAMES = [
+  "cross_attention",
+  "flash",
+  "local_global",
+  "multi_head",
+  "scaled_dot_product",
+  "self_attention",
+];
 const report = { done: false, results: [], agent: navigator.userAgent };
 globalThis.report = report;
 
@@ -85,8 +95,27 @@ async function pyodide() {
   ra?.close();
 }
 
+async function pool() {
+  const api = await import("../dist/lib/browser/index.js");
+  for (const [what, body] of poolChecks) await run(`a pool: ${what}`, () => body(api));
+  await run("a pool: 100 workers that closed themselves lose no task", () => loseNothing(api, 100, 2));
+  const kernelsApi = await import("../dist/lib/browser/wasm.js");
+  for (const worker of [false, true]) {
+    const ra = await kernelsApi.load({ worker });
+    const where = worker ? "a worker" : "this thread";
+    for (const [what, body] of streamChecks) await run(`${where}: ${what}`, () => body(ra, kernelsApi));
+    ra.close();
+  }
+  const classes = await import("../dist/lib/browser/classes.js");
+  await classes.init();
+  report.backend = classes.getFeatures()[0];
+  for (const [what, body] of [...kernelChecks, ...anyChecks])
+    await run(`classes: ${what}`, () => body(classes));
+}
+
+const suites = { kernels, pyodide, pool };
 try {
-  await (new URL(location.href).searchParams.get("suite") === "pyodide" ? pyodide() : kernels());
+  await suites[new URL(location.href).searchParams.get("suite") ?? "kernels"]();
 } catch (error) {
   report.results.push({
     what: "the suite runs to its end",

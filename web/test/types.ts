@@ -1,9 +1,12 @@
 /** Compiled by `npm run typecheck`, never run: what the types promise, and what they refuse. */
+import { BatchProcessor, init, MultiHeadAttention as SeedHeads } from "../src/classes/index.js";
 import {
   type FlashAttention,
   load,
   type Memory,
   type MultiHeadAttention,
+  openPool,
+  PoisonedTaskError,
   type Tensor,
   tensor,
 } from "../src/index.js";
@@ -57,6 +60,48 @@ export async function promises(): Promise<void> {
   const far: Tensor = await (await remote.create("flash", { dim: 8 })).forward(query, there);
   console.log(now, later, far, kernels.heap.used, await there.append(query));
 
+  // Streams, signals, a pool.
+  const { signal } = new AbortController();
+  for await (const row of flash.forwardStream(query, query, query, { chunk: 2, signal }))
+    console.log(row.shape);
+  for await (const row of sdpa.forwardStream([new Float32Array(8)], local)) console.log(row.shape);
+  await sdpa.forwardBatch([[query, query, query]], { signal });
+  using pool = await openPool({
+    workers: 2,
+    timeout: 1000,
+    onWorkerLost: (error) => console.log(error.message),
+  });
+  await using pooled = await pool.create("flash", { dim: 8 });
+  const banked = await pool.memory(query, query);
+  const all: Tensor[] = await pooled.forwardBatch([[query, banked], { query, keys: query, values: query }], {
+    signal,
+    onProgress: ({ done, total }) => console.log(done, total),
+  });
+  for await (const result of pooled.map([[query, banked]], { order: "done", failures: "report" })) {
+    if (result.error instanceof PoisonedTaskError) console.log(result.error.index);
+    else if (result.output) console.log(result.output.shape, all.length);
+  }
+
+  // The classes of other packages.
+  await init({ runtime: "wasm" });
+  using seed = SeedHeads.fromParams(2, 8, 0.1);
+  const flat: Tensor = seed.forward(new Float32Array(8), new Float32Array(16), new Float32Array(16), [
+    true,
+    false,
+  ]);
+  const vector: Tensor = await seed.computeAsync(
+    new Float32Array(8),
+    [new Float32Array(8)],
+    [new Float32Array(8)],
+  );
+  const { weights: seen } = seed.compute([[1, 2]], [[1, 2]], [[3, 4]]);
+  await using batches = new BatchProcessor({ batchSize: 4 });
+  console.log(flat, vector, seen.shape, seed.headDim, batches.getThroughput());
+
+  // @ts-expect-error an order that does not exist
+  pooled.map([[query, banked]], { order: "reverse" });
+  // @ts-expect-error numbers of heads and channels
+  new SeedHeads("eight", 2);
   // @ts-expect-error in a worker nothing is synchronous
   remote.createSync("flash", { dim: 8 });
   // @ts-expect-error the kernels alone have no such class

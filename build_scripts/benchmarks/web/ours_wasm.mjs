@@ -41,6 +41,29 @@ export async function oursResident(workload, arrays, host) {
   return { call: () => attention.forwardSync(q, bank), answer: (result) => result, release: () => bank.free() };
 }
 
+/** A batch, an item for every head, over a pool of as many workers as there are threads. */
+export async function oursPool(workload, arrays, host, message) {
+  if (workload.kind !== "attention" || workload.heads < 16) throw new Unavailable("a pool of workers: timed for batches");
+  if (!host.library) throw new Unavailable("the npm package was not built");
+  const { openPool } = await import(host.library);
+  const pool = await openPool({ workers: message.threads });
+  const attention = await pool.create("scaled_dot_product", { dim: workload.dim, causal: workload.causal });
+  const items = Array.from({ length: workload.heads }, (_, head) =>
+    ["q", "k", "v"].map((name) => {
+      const shape = workload.inputs[name].slice(1);
+      const size = shape[0] * shape[1];
+      return { data: arrays[name].subarray(head * size, (head + 1) * size), shape };
+    }),
+  );
+  return { call: () => attention.forwardBatch(items), answer: joined, release: () => pool.close() };
+}
+
+function joined(parts) {
+  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  parts.reduce((at, part) => (whole.set(part, at), at + part.length), 0);
+  return whole;
+}
+
 function layer(ra, workload, arrays) {
   const dim = workload.heads * workload.dim;
   const state = {};
@@ -73,10 +96,5 @@ async function inWorkers(workload, arrays, host, count) {
       return () => attention.forward(...inputs);
     }),
   );
-  const answer = (parts) => {
-    const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-    parts.reduce((at, part) => (whole.set(part, at), at + part.length), 0);
-    return whole;
-  };
-  return { call: () => Promise.all(shares.map((forward) => forward())), answer };
+  return { call: () => Promise.all(shares.map((forward) => forward())), answer: joined };
 }

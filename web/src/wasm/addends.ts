@@ -48,15 +48,25 @@ export interface ScoreOptions {
   readonly keyLengths: unknown;
   readonly causal: boolean;
   readonly checkFinite: boolean;
+  /** A rule that the mechanism itself has; an array of a mask counts inside of it. */
+  readonly pattern?: { readonly type: unknown } | undefined;
 }
 
 /** They, checked; a mask of numbers is one more bias, a rule a band. */
 export function addends(options: ScoreOptions, scores: ScoreShape): Addends & Band {
-  const { mask, bias, keyLengths, causal, checkFinite } = options;
-  let band: Band = { behind: UNLIMITED, ahead: causal ? 0 : UNLIMITED, globals: 0 };
+  const { mask, bias, keyLengths, causal, checkFinite, pattern } = options;
+  let band: Band = pattern
+    ? bandOf(pattern, causal)
+    : { behind: UNLIMITED, ahead: causal ? 0 : UNLIMITED, globals: 0 };
   const result: { mask?: Addend; bias?: Addend; keyLengths?: KeyLengths } = {};
-  if (isRule(mask)) band = bandOf(mask, causal);
-  else if (mask !== undefined && mask !== null) {
+  if (isRule(mask)) {
+    if (pattern) {
+      throw new UnsupportedError(
+        "a mask's type beside the window of the mechanism needs load({ runtime: 'pyodide' })",
+      );
+    }
+    band = bandOf(mask, causal);
+  } else if (mask !== undefined && mask !== null) {
     const array = given("mask", mask);
     if (array.dtype === "bool") result.mask = fitted("mask", array, scores);
     else if (array.dtype.startsWith("float")) result.bias = addend("mask", array, scores, checkFinite);

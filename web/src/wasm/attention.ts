@@ -29,11 +29,11 @@ export interface Home {
   create(name: string, config: object): KernelAttention;
 }
 
-const OPTIONS = ["mask", "bias", "keyLengths", "causal", "training", "checkFinite", "transfer"];
+const OPTIONS = ["mask", "bias", "keyLengths", "causal", "training", "checkFinite", "transfer", "signal"];
 /** Settings that this runtime heeds, and those that forward has no use for; others must be as they usually are. */
 const SETTINGS = [
   "dim", "num_heads", "num_kv_heads", "projections", "bias", "kdim", "vdim", "block_size", "seed", "dropout",
-  "max_sequence_length", "scale", "temperature", "normalize", "causal",
+  "max_sequence_length", "scale", "temperature", "normalize", "causal", "window", "global_tokens",
 ]; // biome-ignore format: one list
 
 /** An attention mechanism. Every method exists twice: forwardSync gives the result, forward a promise of it. */
@@ -171,8 +171,23 @@ export abstract class KernelAttention {
     );
   }
 
+  /** The outputs of queries one after the other; keys and values stay in the kernels' memory until the last. */
+  async *forwardStream(...args: unknown[]): AsyncGenerator<Tensor, void, undefined> {
+    yield* (await import("./batching.js")).stream(this, args);
+  }
+
+  /** @internal */
+  remember(keys: unknown, values: unknown): Memory {
+    return new Memory(this.home, keys, values);
+  }
+
   /** Calls a method by its Python or JavaScript name. */
   async call(method: string, ...args: unknown[]): Promise<unknown> {
+    const { signal } = (args.at(-1) ?? {}) as { signal?: AbortSignal };
+    signal?.throwIfAborted();
+    if (signal && snake(method) === "forward_batch") {
+      return (await import("./batching.js")).batch(this, args[0], { ...(args[1] as object), signal });
+    }
     return this.callSync(method, ...args);
   }
 
@@ -223,6 +238,9 @@ export abstract class KernelAttention {
       positional.pop();
     }
     for (const name of Object.keys(options)) {
+      if (name === "position" && "window" in this.settings) {
+        throw new UnsupportedError("position needs load({ runtime: 'pyodide' })");
+      }
       if (!OPTIONS.includes(name))
         throw new UnsupportedError(`unknown option '${name}'${didYouMean(name, OPTIONS)}`);
     }
@@ -270,8 +288,10 @@ export abstract class KernelAttention {
     const { settings } = this;
     const { n_query: nQuery, n_key: nKey } = binding.sizes as { n_query: number; n_key: number };
     const shape = { lead: binding.lead, nQuery, nKey, ...(heads === undefined ? {} : { heads }) };
+    const { window, global_tokens } = settings;
+    const pattern = window === undefined ? undefined : { type: "window", window, global_tokens };
     return {
-      ...addends(options, shape),
+      ...addends({ ...options, pattern }, shape),
       scale: this.scale(channels),
       normalize: settings.normalize as boolean,
       checkFinite: options.checkFinite,

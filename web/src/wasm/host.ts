@@ -11,8 +11,8 @@ import { KernelRuntime } from "./runtime.js";
 
 /** What the host starts from. */
 export interface KernelAssets {
-  /** The URL of the module. */
-  readonly module: string;
+  /** The module, or where it lies. */
+  readonly module: string | WebAssembly.Module;
 }
 
 export class KernelHost implements Host {

@@ -10,10 +10,13 @@ export async function load(options?: KernelOptions & { worker?: false }): Promis
 export async function load(options?: KernelOptions): Promise<KernelsHere | KernelsInWorker>;
 export async function load(options: KernelOptions = {}): Promise<KernelsHere | KernelsInWorker> {
   const { assetBase, backend, worker, onProgress } = options;
-  const module = moduleURL(chooseBackend(backend), assetBase === undefined ? undefined : folder(assetBase));
+  const module =
+    options.module ??
+    moduleURL(chooseBackend(backend), assetBase === undefined ? undefined : folder(assetBase));
   if (worker) {
     const { loadWorker } = await import("./worker_client.js");
-    return (await loadWorker(workerScript(options), module, onProgress)) as unknown as KernelsInWorker;
+    const client = await loadWorker(workerScript(options), module, onProgress, options.watch);
+    return client as unknown as KernelsInWorker;
   }
   onProgress?.({ stage: "Loading the attention kernels", fraction: 0.1 });
   const runtime = new KernelRuntime(await instantiate(module));

@@ -61,28 +61,33 @@ export function moduleURL(backend: Backend, folder?: string): string {
   return folder === undefined ? MODULES[backend]().href : new URL(`${backend}.wasm`, folder).href;
 }
 
-/** Fetches, compiles and starts a module. */
-export async function instantiate(url: string): Promise<KernelExports> {
+/** Starts a module, which is fetched and compiled where only its address is given. */
+export async function instantiate(module: string | WebAssembly.Module): Promise<KernelExports> {
+  const compiled = typeof module === "string" ? await compile(module) : module;
+  return (await WebAssembly.instantiate(compiled, {})).exports as unknown as KernelExports;
+}
+
+/** Fetches and compiles a module. */
+export async function compile(url: string): Promise<WebAssembly.Module> {
   try {
-    const { instance } = IN_NODE && url.startsWith("file:") ? await fromFile(url) : await fromServer(url);
-    return instance.exports as unknown as KernelExports;
+    return await (IN_NODE && url.startsWith("file:") ? fromFile(url) : fromServer(url));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new LoadError(`${url} cannot be loaded: ${reason}`);
   }
 }
 
-async function fromFile(url: string): Promise<WebAssembly.WebAssemblyInstantiatedSource> {
+async function fromFile(url: string): Promise<WebAssembly.Module> {
   const { readFile } = await import("node:fs/promises");
-  return WebAssembly.instantiate((await readFile(new URL(url))) as Uint8Array<ArrayBuffer>, {});
+  return WebAssembly.compile((await readFile(new URL(url))) as Uint8Array<ArrayBuffer>);
 }
 
-async function fromServer(url: string): Promise<WebAssembly.WebAssemblyInstantiatedSource> {
+async function fromServer(url: string): Promise<WebAssembly.Module> {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`the server answered ${response.status}`);
   // Compiled while it arrives, where the server knows the type.
   if (response.headers.get("Content-Type")?.startsWith("application/wasm")) {
-    return WebAssembly.instantiateStreaming(response, {});
+    return WebAssembly.compileStreaming(response);
   }
-  return WebAssembly.instantiate(await response.arrayBuffer(), {});
+  return WebAssembly.compile(await response.arrayBuffer());
 }

@@ -16,6 +16,7 @@ type Class = new (config?: object) => KernelAttention;
 const BODIES: Readonly<Record<string, typeof ScaledDotProduct | typeof Headed>> = {
   scaled_dot_product: ScaledDotProduct,
   flash: ScaledDotProduct,
+  local_global: ScaledDotProduct, // inside of a window, which is a setting
   multi_head: Headed,
   self_attention: Headed,
   cross_attention: Headed,
@@ -52,6 +53,11 @@ export class KernelRuntime {
   /** Which kernels run: "wasm-relaxed-simd", "wasm-simd128" or "wasm-scalar". */
   get backend(): string {
     return this.#kernels.backend;
+  }
+
+  /** The names that create() takes. */
+  get mechanisms(): string[] {
+    return [...this.#classes.keys()];
   }
 
   /** Bytes of the kernels' memory, and how many of them are in use. */
@@ -172,8 +178,8 @@ export class KernelRuntime {
 function defineAsync(prototype: KernelAttention, method: string): void {
   const name = method.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
   Object.defineProperty(prototype, name, {
-    async value(this: KernelAttention, ...args: unknown[]) {
-      return this.callSync(method, ...args);
+    value(this: KernelAttention, ...args: unknown[]) {
+      return this.call(method, ...args);
     },
   });
 }

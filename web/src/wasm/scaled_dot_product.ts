@@ -1,4 +1,4 @@
-/** ScaledDotProductAttention and FlashAttention: the engine's call itself. */
+/** ScaledDotProductAttention and FlashAttention: the engine's call itself; LocalGlobalAttention: that in a window. */
 import { type Tensor, tensor } from "../tensor.js";
 import { KernelAttention, newOutput } from "./attention.js";
 
@@ -48,7 +48,7 @@ export class ScaledDotProduct extends KernelAttention {
   /** Matrices, or a query and a Memory, without options: most calls there are. */
   #everyday(args: readonly unknown[]): Tensor | undefined {
     const { settings } = this;
-    if (settings.normalize) return undefined;
+    if (settings.normalize || settings.window !== undefined) return undefined;
     const memory = args[1];
     const isMemory = memory instanceof Memory;
     if (args.length !== (isMemory ? 2 : 3)) return undefined;

@@ -3,6 +3,7 @@ import type { CallOptions, Client, MechanismClass } from "../client.js";
 import type { Mechanisms, MechanismsByName } from "../mechanisms.gen.js";
 import type { AttendOptions, MemoryOptions, MemoryState, Memory as RemoteMemory } from "../memory.js";
 import type { Progress } from "../protocol.js";
+import type { Queries, StreamOptions } from "../stream.js";
 import type { ArrayInput, MaskInput, Tensor } from "../tensor.js";
 import type { Backend } from "./module.js";
 import type { KernelRuntime } from "./runtime.js";
@@ -20,13 +21,18 @@ export interface KernelOptions {
   workerURL?: string | URL;
   /** The instruction set; left out, the best that this engine runs. */
   backend?: Backend;
+  /** A module that was compiled already, in the place of one to be found and fetched. */
+  module?: WebAssembly.Module;
   onProgress?: (progress: Progress) => void;
+  /** @internal */
+  watch?: boolean;
 }
 
 /** The classes of this runtime. */
 interface NameOf {
   CrossAttention: "cross_attention";
   FlashAttention: "flash";
+  LocalGlobalAttention: "local_global";
   MultiHeadAttention: "multi_head";
   ScaledDotProductAttention: "scaled_dot_product";
   SelfAttention: "self_attention";
@@ -77,6 +83,7 @@ interface HeadMethods<In extends unknown[], Weighed extends unknown[]> extends M
 interface MethodsOf {
   cross_attention: HeadMethods<CrossInputs, Keyed>;
   flash: Methods<Inputs, Keyed>;
+  local_global: Methods<Inputs, Keyed>;
   multi_head: HeadMethods<Inputs, Keyed>;
   scaled_dot_product: Methods<Inputs, Keyed>;
   self_attention: HeadMethods<Sequence, Sequence>;
@@ -115,6 +122,16 @@ export interface KernelObject<Settings> extends Disposed {
   readonly config: Readonly<Required<Settings>>;
   /** Calls any method by its Python or JavaScript name. */
   call(method: string, ...args: unknown[]): Promise<unknown>;
+  /**
+   * The outputs of many queries, one after the other: `for await (const row of attention.forwardStream(…))`. Keys and
+   * values cross once and stay until the last; a memory takes the place of both.
+   */
+  forwardStream(
+    queries: Queries,
+    keys: ArrayInput | KernelMemory,
+    values?: ArrayInput | null,
+    options?: StreamOptions & KernelCallOptions,
+  ): AsyncGenerator<Tensor, void, undefined>;
 }
 
 type InWorker<N extends Name> = KernelObject<Config<N>> & Promised<MethodsOf[N]>;

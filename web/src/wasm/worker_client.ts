@@ -9,10 +9,11 @@ import type { KernelOptions } from "./types.js";
 
 export async function loadWorker(
   script: WorkerScript,
-  module: string,
+  module: string | WebAssembly.Module,
   onProgress: KernelOptions["onProgress"],
+  watch = false,
 ): Promise<Client> {
-  const connection = await connectWorker(script);
+  const connection = await connectWorker(script, watch);
   try {
     const description = decode(await connection.start({ module }, onProgress)) as unknown as Description;
     return new Client(connection, description, false);

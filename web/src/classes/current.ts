@@ -1,0 +1,78 @@
+/** The runtime behind the classes: they are made without one, by names that a program imports. */
+import { LoadError, UnsupportedError } from "../errors.js";
+import { type LoadOptions, load } from "../load.js";
+import type { KernelOptions } from "../wasm/types.js";
+
+/** What a mechanism is here, in this thread or in a worker. */
+export interface Core {
+  call(method: string, ...args: unknown[]): Promise<unknown>;
+  /** Where the runtime is in this thread. */
+  callSync?(method: string, ...args: unknown[]): unknown;
+  dispose(): Promise<void>;
+}
+
+/** What the classes need of a runtime that load() gave. */
+export interface Backing {
+  readonly version: string;
+  readonly backend: string;
+  readonly mechanisms: readonly string[];
+  create(name: string, config: never): Promise<unknown>;
+  createSync?(name: string, config: never): unknown;
+  memorySync?(keys: never, values?: never, options?: never): unknown;
+  close(): void;
+}
+
+export type InitOptions = LoadOptions | (KernelOptions & { runtime: "wasm" });
+
+let current: Backing | undefined;
+
+/**
+ * Loads the runtime of the classes, once for a program: the kernels in this thread, whose calls are synchronous too, or
+ * what load()'s options say. A runtime that is loaded already may be given instead.
+ */
+export async function init(runtime: InitOptions | Backing = { runtime: "wasm" }): Promise<void> {
+  current = "create" in runtime ? runtime : await load(runtime as LoadOptions);
+}
+
+/** @internal */
+export function backing(): Backing {
+  if (!current) throw new LoadError("no runtime is loaded; expected `await init()` before");
+  return current;
+}
+
+/** The version of the package. */
+export function getVersion(): string {
+  return backing().version;
+}
+
+/** The mechanisms that the loaded runtime has, by the names that create() takes. */
+export function getSupportedFeatures(): string[] {
+  return [...backing().mechanisms];
+}
+
+/** What the runtime runs on: its instruction set, and whether it answers at once. */
+export function getFeatures(): string[] {
+  const { backend, createSync } = backing();
+  return [backend, ...(createSync ? ["sync"] : []), "async"];
+}
+
+/** @internal A mechanism; in another thread it is ready some time later, and calls wait for it. */
+export function makeCore(owner: string, mechanism: string, config: object): Core {
+  const runtime = backing();
+  if (!runtime.mechanisms.includes(mechanism)) {
+    throw new UnsupportedError(
+      `${owner} needs init({ runtime: 'pyodide' }); this runtime has ${runtime.mechanisms.join(", ")}`,
+    );
+  }
+  if (runtime.createSync) {
+    const core = runtime.createSync(mechanism, config as never) as Core;
+    core.callSync?.("reset"); // raises what is wrong with the config
+    return core;
+  }
+  const core = runtime.create(mechanism, config as never) as Promise<Core>;
+  core.catch(() => {}); // whoever calls meets it
+  return {
+    call: async (...args) => (await core).call(...args),
+    dispose: async () => (await core.catch(() => undefined))?.dispose(),
+  };
+}

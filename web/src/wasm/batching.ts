@@ -1,0 +1,32 @@
+/** Batches that can be stopped and streams, in this thread: only a program that asks for one fetches this. */
+import { batchHere } from "../batches.js";
+import { UnsupportedError } from "../errors.js";
+import { forwardStream } from "../stream.js";
+import type { Tensor } from "../tensor.js";
+import type { KernelAttention } from "./attention.js";
+
+export function batch(
+  attention: KernelAttention,
+  items: unknown,
+  options: { signal: AbortSignal },
+): Promise<Tensor[]> {
+  // An empty batch, and one that is none, are refused as they are without a signal.
+  if (!Array.isArray(items) || items.length === 0) return Promise.resolve(attention.forwardBatchSync(items));
+  return batchHere(items, (item) => attention.forwardBatchSync([item], options)[0] as Tensor, options.signal);
+}
+
+export function stream(
+  attention: KernelAttention,
+  [queries, keys, values, options]: readonly unknown[],
+): AsyncGenerator<Tensor, void, undefined> {
+  const source = {
+    keep: async (k: unknown, v: unknown) => attention.remember(k, v),
+    isMemory: (k: unknown) => typeof k === "object" && k !== null && "evictSync" in k,
+    forward: async (query: unknown, bank: object, call: object) => attention.forwardSync(query, bank, call),
+  };
+  const { signal } = (options ?? {}) as { signal?: unknown };
+  if (signal != null && !(signal instanceof AbortSignal)) {
+    throw new UnsupportedError(`signal is a ${typeof signal}; expected an AbortSignal`);
+  }
+  return forwardStream(source, queries, keys, values, (options ?? {}) as Record<string, unknown>);
+}
