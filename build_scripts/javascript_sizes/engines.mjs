@@ -16,7 +16,9 @@ export function expected() {
   const weights = scores.map((score) => Math.exp(score - top));
   const total = weights.reduce((a, b) => a + b);
   const bank = rows(values);
-  return Array.from({ length: DIM }, (_, c) => bank.reduce((sum, row, j) => sum + (row[c] * weights[j]) / total, 0));
+  return Array.from({ length: DIM }, (_, c) =>
+    bank.reduce((sum, row, j) => sum + (row[c] * weights[j]) / total, 0),
+  );
 }
 
 async function kernels(options) {
@@ -75,7 +77,11 @@ async function tfjs() {
   tf.wasm.setWasmPaths("/peers/@tensorflow/tfjs-backend-wasm/dist/");
   tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
   if (!(await tf.setBackend("wasm"))) throw new Error("tfjs starts no wasm backend");
-  const [q, k, v] = [tf.tensor(query, [1, DIM]), tf.tensor(keys, [N_KEY, DIM]), tf.tensor(values, [N_KEY, DIM])];
+  const [q, k, v] = [
+    tf.tensor(query, [1, DIM]),
+    tf.tensor(keys, [N_KEY, DIM]),
+    tf.tensor(values, [N_KEY, DIM]),
+  ];
   return tf.matMul(tf.softmax(tf.mul(tf.matMul(q, k, false, true), DIM ** -0.5)), v).data();
 }
 

@@ -6,8 +6,9 @@
  * Every start is in a browser context of its own, so nothing is cached; the libraries take turns. Answers come from the
  * loopback as they are; sizes are those of the same bytes compressed by Brotli at its best.
  */
-import { createServer } from "node:http";
+
 import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { extname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
