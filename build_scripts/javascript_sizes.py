@@ -59,7 +59,10 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def verdict(row: dict[str, Any]) -> str:
     """How the kernels' runtime stands to what is asked of it."""
-    asked = [("JS", row["script"], SCRIPT_LIMIT, "bytes"), ("wasm", row["wasm"], WASM_LIMIT, "bytes")]
+    asked: list[tuple[str, float, float, str]] = [
+        ("JS", row["script"], SCRIPT_LIMIT, "bytes"),
+        ("wasm", row["wasm"], WASM_LIMIT, "bytes"),
+    ]
     asked.append(("first result", row["milliseconds"], START_LIMIT, "ms"))
     lines = []
     for what, figure, limit, unit in asked:

@@ -122,7 +122,7 @@ test("esbuild builds a page that runs under a strict policy, its assets found by
 
 test("Next builds a page that was rendered in Node and computes in the browser", async () => {
   const cwd = join(SCRATCH, "next");
-  await run(bin("next"), ["build"], { cwd, env: { NEXT_TELEMETRY_DISABLED: "1" } });
+  await run(bin("next"), ["build"], { cwd, env: { NEXT_TELEMETRY_DISABLED: "1", NODE_ENV: "production" } });
   near(rendered(await readFile(join(cwd, "out/index.html"), "utf8")), "what was rendered");
   await check(join(cwd, "out")); // its pages hold scripts in their text, which a strict policy refuses
 });
