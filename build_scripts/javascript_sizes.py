@@ -76,14 +76,16 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(toolchain.ROOT)}")
     parser.add_argument("--rounds", type=int, default=9, metavar="N", help="starts of each library")
     arguments = parser.parse_args()
-    if note := environment.load_note():
+    note = environment.load_note()
+    if note:
         toolchain.say(note)
     found = measure(arguments.rounds)
     shown = table(found["rows"])
-    print(f"{shown}\n\n{verdict(found['rows'][0])}\nChromium {found['browser']}, medians of {found['rounds']}")
+    made = f"Chromium {found['browser']}, medians of {found['rounds']}" + (f"; {note}" if note else "")
+    print(f"{shown}\n\n{made}\n\n{verdict(found['rows'][0])}")
     if arguments.write:
         before, rest = PAGE.read_text().split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{shown}\n\n{END}{rest.split(END)[1]}")
+        PAGE.write_text(f"{before}{BEGIN}\n\n{shown}\n\n{made}.\n\n{END}{rest.split(END)[1]}")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,11 @@ function fileOf(path) {
 
 const compressed = new Map();
 async function sizeOf(path) {
-  if (!compressed.has(path)) compressed.set(path, brotliCompressSync(await readFile(fileOf(path))).length);
+  if (!compressed.has(path)) {
+    const bytes = await readFile(fileOf(path));
+    const isArchive = /\.(whl|zip)$/.test(path); // which no server compresses again
+    compressed.set(path, isArchive ? bytes.length : brotliCompressSync(bytes).length);
+  }
   return compressed.get(path);
 }
 
