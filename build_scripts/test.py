@@ -35,7 +35,9 @@ PYTHON = ["src", "tests", "build_scripts"]
 C_FOLDERS, C_SOURCES = ("wasm_kernels", "tests/native"), ("*.c", "*.h")
 RUNTIMES = {"node": [], "chrome": ["--runner", "playwright"]}
 # these test the scripts, which no instruction set changes
-SCRIPT_TESTS = [f"tests/python/test_{name}.py" for name in ("toolchain", "bench", "test", "check_sizes")]
+SCRIPT_TESTS = [
+    f"tests/python/test_{name}.py" for name in ("toolchain", "toolchain_engines", "bench", "test", "check_sizes")
+]
 COMMAND_TIMEOUT = 600.0  # seconds
 
 

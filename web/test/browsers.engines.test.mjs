@@ -15,6 +15,7 @@ const { FIREFOX, WEBKIT_DRIVER, WEBKIT_BROWSER, WEBKIT_DISPLAY } = process.env;
 const engines = {
   Chromium: {
     backend: "wasm-relaxed-simd",
+    pyodide: true,
     async launch() {
       const browser = await launch();
       const page = await browser.newPage();

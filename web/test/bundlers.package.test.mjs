@@ -44,9 +44,18 @@ function near(output, what) {
   });
 }
 
-/** Runs a built page and checks what it computed: in the page, in a worker, by the whole package. */
+/** Runs a built page. */
 async function check(folder, headers = {}) {
   const server = await serve(folder, 0, headers);
+  try {
+    await checkAt(server.url);
+  } finally {
+    server.close();
+  }
+}
+
+/** Opens a page and checks what it computed: in the page, in a worker, by the whole package. */
+async function checkAt(url) {
   const page = await browser.newPage();
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(error.message));
@@ -54,10 +63,10 @@ async function check(folder, headers = {}) {
     if (message.type() === "error") complaints.push(message.text());
   });
   page.on("request", (request) => {
-    if (!request.url().startsWith(server.url)) complaints.push(`asked for ${request.url()}`);
+    if (!request.url().startsWith(url)) complaints.push(`asked for ${request.url()}`);
   });
   try {
-    await page.goto(server.url);
+    await page.goto(url);
     await page
       .waitForFunction(() => globalThis.answers !== undefined, null, { timeout: 20_000 })
       .catch(() => {});
@@ -68,7 +77,6 @@ async function check(folder, headers = {}) {
     assert.deepEqual(complaints, []);
   } finally {
     await page.close();
-    server.close();
   }
 }
 
@@ -80,6 +88,18 @@ describe("Vite", () => {
   test("builds a page that runs under a strict policy", async () => {
     await run(bin("vite"), ["build"], { cwd });
     await check(join(cwd, "out"), strict);
+  });
+  test("serves a page while it is written", async () => {
+    const { createServer } = await import(
+      pathToFileURL(join(FIXTURES, "node_modules/vite/dist/node/index.js"))
+    );
+    const server = await createServer({ root: cwd, server: { port: 0, host: "127.0.0.1", hmr: false } });
+    await server.listen();
+    try {
+      await checkAt(`http://127.0.0.1:${server.httpServer.address().port}/`);
+    } finally {
+      await server.close();
+    }
   });
   test("renders on the server", async () => {
     await run(bin("vite"), ["build", "--ssr", "server.mjs", "--outDir", "server"], { cwd });
@@ -102,7 +122,7 @@ test("esbuild builds a page that runs under a strict policy, its assets found by
 
 test("Next builds a page that was rendered in Node and computes in the browser", async () => {
   const cwd = join(SCRATCH, "next");
-  await run(bin("next"), ["build"], { cwd, env: { NEXT_TELEMETRY_DISABLED: "1" } });
+  await run(bin("next"), ["build"], { cwd, env: { NEXT_TELEMETRY_DISABLED: "1", NODE_ENV: "production" } });
   near(rendered(await readFile(join(cwd, "out/index.html"), "utf8")), "what was rendered");
   await check(join(cwd, "out")); // its pages hold scripts in their text, which a strict policy refuses
 });

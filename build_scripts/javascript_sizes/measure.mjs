@@ -1,0 +1,126 @@
+/**
+ * What a page fetches, and how long it waits for its first result, by library: JSON on stdout.
+ *
+ *   node measure.mjs --lib FOLDER --page FOLDER --peers FOLDER --rounds 9
+ *
+ * Every start is in a browser context of its own, so nothing is cached; the libraries take turns. Answers come from the
+ * loopback as they are; sizes are those of the same bytes compressed by Brotli at its best.
+ */
+
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { brotliCompressSync } from "node:zlib";
+import { launch } from "../../web/drive.mjs";
+import { engines, expected } from "./engines.mjs";
+
+const { values: options } = parseArgs({
+  options: {
+    lib: { type: "string" },
+    page: { type: "string" },
+    peers: { type: "string" },
+    rounds: { type: "string", default: "9" },
+  },
+});
+const FOLDERS = {
+  lib: resolve(options.lib),
+  page: resolve(options.page),
+  peers: resolve(options.peers),
+  own: fileURLToPath(new URL(".", import.meta.url)),
+};
+const TYPES = { ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
+
+const server = createServer(async (request, response) => {
+  const path = decodeURIComponent(request.url.slice(1).split("?")[0]);
+  response.setHeader("Cross-Origin-Opener-Policy", "same-origin"); // for a fine clock
+  response.setHeader("Cross-Origin-Embedder-Policy", "require-corp");
+  response.setHeader("Cache-Control", "no-store");
+  if (path === "") {
+    response.setHeader("Content-Type", "text/html");
+    response.end('<!doctype html><meta charset="utf-8"><title>start</title><link rel="icon" href="data:,">');
+    return;
+  }
+  try {
+    const body = await readFile(fileOf(path));
+    response.setHeader("Content-Type", TYPES[extname(path)] ?? "application/octet-stream");
+    response.end(request.method === "HEAD" ? undefined : body);
+  } catch {
+    response.writeHead(404).end();
+  }
+});
+
+/** The file behind an address; the server is reached by the browser that is started here alone. */
+function fileOf(path) {
+  const [name, ...rest] = path.split("/");
+  if (!(name in FOLDERS) || rest.includes("..")) throw new Error(`no file for ${path}`);
+  return join(FOLDERS[name], ...rest);
+}
+
+const compressed = new Map();
+async function sizeOf(path) {
+  if (!compressed.has(path)) {
+    const bytes = await readFile(fileOf(path));
+    const isArchive = /\.(whl|zip)$/.test(path); // which no server compresses again
+    compressed.set(path, isArchive ? bytes.length : brotliCompressSync(bytes).length);
+  }
+  return compressed.get(path);
+}
+
+/** One start: milliseconds, and the paths of what was fetched. */
+async function start(browser, url, name) {
+  const context = await browser.newContext();
+  const paths = new Set();
+  context.on("response", (response) => {
+    const path = new URL(response.url()).pathname.slice(1);
+    if (path !== "" && !path.startsWith("own/")) paths.add(path);
+  });
+  try {
+    const page = await context.newPage();
+    await page.goto(url);
+    await page.evaluate(async () => {
+      globalThis.engines = (await import("/own/engines.mjs")).engines;
+    });
+    const { milliseconds, output } = await page.evaluate(async (which) => {
+      const started = performance.now();
+      const result = await globalThis.engines[which]();
+      return { milliseconds: performance.now() - started, output: [...result] };
+    }, name);
+    const wanted = expected();
+    const error = Math.max(...wanted.map((x, i) => Math.abs(x - output[i])));
+    if (!(error < 1e-5) || output.length !== wanted.length) throw new Error(`${name} is off by ${error}`);
+    return { milliseconds, paths };
+  } finally {
+    await context.close();
+  }
+}
+
+const median = (numbers) => numbers.sort((a, b) => a - b)[numbers.length >> 1];
+
+await new Promise((done) => server.listen(0, "127.0.0.1", done));
+const browser = await launch();
+try {
+  const url = `http://127.0.0.1:${server.address().port}/`;
+  const found = new Map(Object.keys(engines).map((name) => [name, { times: [], paths: new Set() }]));
+  for (let round = 0; round < Number(options.rounds); round++)
+    for (const [name, { times, paths }] of found) {
+      if (name.includes("pyodide") && round >= 3) continue; // seconds each, and steady
+      const once = await start(browser, url, name);
+      times.push(once.milliseconds);
+      for (const path of once.paths) paths.add(path);
+    }
+  const rows = [];
+  for (const [name, { times, paths }] of found) {
+    const sizes = { script: 0, wasm: 0, other: 0 };
+    for (const path of paths) {
+      const kind = path.endsWith(".wasm") ? "wasm" : /\.m?js$/.test(path) ? "script" : "other";
+      sizes[kind] += await sizeOf(path);
+    }
+    rows.push({ name, ...sizes, files: paths.size, milliseconds: median(times), best: Math.min(...times) });
+  }
+  console.log(JSON.stringify({ browser: browser.version(), rounds: Number(options.rounds), rows }));
+} finally {
+  await browser.close();
+  server.close();
+}

@@ -1,0 +1,69 @@
+"""What fetches browser engines, and the table of sizes: bad settings are told by name, nothing is installed twice."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "build_scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+import javascript_sizes  # noqa: E402
+import toolchain_engines  # noqa: E402
+from toolchain_store import ROOT, ToolchainError, content_hash, mark_current  # noqa: E402
+
+
+def test_a_firefox_that_is_named_is_taken_or_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    browser = tmp_path / "firefox"
+    monkeypatch.setenv("FIREFOX", str(browser))
+    with pytest.raises(ToolchainError, match=r"\$FIREFOX is '.*firefox'; expected the path of a browser"):
+        toolchain_engines.firefox()
+    browser.touch()
+    assert toolchain_engines.firefox() == browser
+
+
+def test_without_root_nothing_is_installed_and_the_message_says_what_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchain_engines, "_find_webkit", lambda: None)
+    monkeypatch.setattr(toolchain_engines.os, "geteuid", lambda: 1000, raising=False)
+    monkeypatch.setattr(toolchain_engines, "run", lambda *_, **__: pytest.fail("something was installed"))
+    with pytest.raises(ToolchainError, match="apt-get install webkit2gtk-driver xvfb"):
+        toolchain_engines.webkit()
+
+
+def test_npm_packages_are_installed_once_for_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ROOT / "build" / "test-npm-packages"
+    (folder / "node_modules").mkdir(parents=True, exist_ok=True)
+    try:
+        with pytest.raises(ToolchainError, match=r"build/test-npm-packages/package-lock\.json is missing"):
+            toolchain_engines.npm_packages(folder)
+        files = [folder / "package-lock.json", folder / "package.json"]
+        for file in files:
+            file.write_text("{}")
+        mark_current(folder / "node_modules", content_hash(files))
+        monkeypatch.setattr(toolchain_engines, "run", lambda *_, **__: pytest.fail("npm ran"))
+        assert toolchain_engines.npm_packages(folder) == folder / "node_modules"
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("name", ["fixtures", "engines"])
+def test_every_version_that_fixtures_ask_for_is_exact(name: str) -> None:
+    package = json.loads((ROOT / "web" / name / "package.json").read_text())
+    asked = {**package.get("devDependencies", {}), **package.get("optionalDependencies", {})}
+    lock = json.loads((ROOT / "web" / name / "package-lock.json").read_text())["packages"]
+    assert asked
+    for library, version in asked.items():
+        assert lock[f"node_modules/{library}"]["version"] == version
+
+
+def test_the_table_of_sizes_has_a_row_a_library_and_its_sum() -> None:
+    assert doctest.testmod(javascript_sizes).attempted >= 1
+    assert doctest.testmod(javascript_sizes).failed == 0
+    row = {"name": "ours", "script": 17_230, "wasm": 25_973, "other": 0, "milliseconds": 43.6}
+    assert javascript_sizes.table([row]).splitlines()[-1] == "| ours | 17.2 | 26.0 |  | 43.2 | 44 |"
+    assert javascript_sizes.verdict(row).splitlines()[0] == "JS: 17,230 bytes, at most 15,000 wanted: missed"
