@@ -4,6 +4,7 @@ import { connectHere, connectWorker, type WorkerScript } from "./connect.js";
 import type { Description } from "./description.js";
 import { AttentionError, LoadError } from "./errors.js";
 import type { Mechanisms, MechanismsByName } from "./mechanisms.gen.js";
+import type { NativeOptions } from "./native/load.js";
 import { absolute, folder, IN_NODE } from "./places.js";
 import type { HostAssets, Progress } from "./protocol.js";
 import { decode } from "./tensor.js";
@@ -39,6 +40,8 @@ interface TypedCreate {
   ): Promise<MechanismsByName[Name]["instance"]>;
 }
 
+/** The kernels as an addon of Node's: the inference classes; `wasm`, with a warning, where it is not installed. */
+export async function load(options: NativeOptions & { runtime: "native" }): Promise<KernelsHere>;
 /** The kernels alone, without Python: the inference classes, in this thread or in a worker. */
 export async function load(
   options: KernelOptions & { runtime: "wasm"; worker: true },
@@ -47,11 +50,13 @@ export async function load(options: KernelOptions & { runtime: "wasm" }): Promis
 /** The Python package in Pyodide: every class. */
 export async function load(options?: LoadOptions): Promise<RuvectorAttention>;
 export async function load(
-  options: LoadOptions | (KernelOptions & { runtime: "wasm" }) = {},
+  options: LoadOptions | (KernelOptions & { runtime: "wasm" }) | (NativeOptions & { runtime: "native" }) = {},
 ): Promise<RuvectorAttention | KernelsHere | KernelsInWorker> {
+  if (options.runtime === "native") return (await import("./native/load.js")).load(options);
   if (options.runtime === "wasm") return (await import("./wasm/load.js")).load(options);
   const { runtime = "pyodide", worker = true, modules = {}, onProgress } = options;
-  if (runtime !== "pyodide") throw new LoadError(`runtime is '${runtime}'; expected 'pyodide' or 'wasm'`);
+  if (runtime !== "pyodide")
+    throw new LoadError(`runtime is '${runtime}'; expected 'pyodide', 'wasm' or 'native'`);
   const assets: HostAssets = { ...(await locate(options)), modules };
   const connection = worker ? await connectWorker(workerScript(options)) : connectHere();
   try {

@@ -95,6 +95,7 @@ export abstract class KernelAttention {
     if (items.length === 0) throw new EmptyInputError("items is empty; expected at least one list of inputs");
     return items.map((item: unknown, index) => {
       try {
+        this.engine.kernels.next();
         return this.#forwardItem(item, options);
       } catch (error) {
         if (error instanceof AttentionError) error.message = `item ${index}: ${error.message}`;
@@ -173,7 +174,7 @@ export abstract class KernelAttention {
 
   /** Calls a method by its Python or JavaScript name. */
   async call(method: string, ...args: unknown[]): Promise<unknown> {
-    return this.callSync(method, ...args);
+    return this.home.engine.kernels.later(args, (...own) => this.callSync(method, ...own));
   }
 
   callSync(method: string, ...args: unknown[]): unknown {
