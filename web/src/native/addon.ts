@@ -1,6 +1,7 @@
 /** The addon of wasm_kernels/bindings/node.c, and where a built one is found. */
 import { LoadError } from "../errors.js";
 import { absolute } from "../places.js";
+import PLATFORMS from "./platforms.json" with { type: "json" };
 
 /**
  * Arguments of one kernel call: its index; of each buffer begin and count, the integers and the floats' bits; the
@@ -32,17 +33,8 @@ export interface Addon {
 
 /** Names of the packages that may hold a binary for this platform: on Linux one for each C library. */
 export function candidates(platform: string, cpu: string): string[] {
-  const place = `${platform}-${cpu}`;
-  const names: Readonly<Record<string, readonly string[]>> = {
-    "linux-x64": ["linux-x64-gnu", "linux-x64-musl"],
-    "linux-arm64": ["linux-arm64-gnu", "linux-arm64-musl"],
-    "linux-arm": ["linux-arm-gnueabihf"],
-    "darwin-x64": ["darwin-x64"],
-    "darwin-arm64": ["darwin-arm64"],
-    "win32-x64": ["win32-x64"],
-    "win32-arm64": ["win32-arm64"],
-  };
-  return (names[place] ?? []).map((name) => `ruvector-attention-${name}`);
+  const fitting = PLATFORMS.filter((one) => one.os === platform && one.cpu === cpu);
+  return fitting.map(({ name }) => `ruvector-attention-${name}`);
 }
 
 /** The addon of a package that is installed, or the file that is named. Raises LoadError. */

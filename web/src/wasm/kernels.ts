@@ -60,7 +60,7 @@ export interface Kernels {
   readonly f64: Float64Array;
   /** A block for calls of a kernel in which these arguments are set. */
   call<Name extends string>(kernel: string, names: readonly Name[]): KernelCall<Name>;
-  /** Sets a buffer: where it is and how many elements it has; pointer 0 is none. */
+  /** Sets a buffer for the next run: where it is and how many elements it has; pointer 0 is none. */
   buffer(slot: number, pointer: number, count: number): void;
   /**
    * Runs the kernel; NON_FINITE is for the caller to judge, everything else is thrown. `work` says how many

@@ -205,9 +205,9 @@ function merge(
   words[slots.value_batch] = words[slots.out_batch] = words[slots.out_row] = row;
   words[slots.value_row] = n * row;
   f64[slots.scale >>> 1] = 1;
-  kernels.buffer(slots.query, zero, 1);
-  kernels.buffer(slots.keys, zero, 1);
   for (let head = 0; head < heads; head++) {
+    kernels.buffer(slots.query, zero, 1);
+    kernels.buffer(slots.keys, zero, 1);
     kernels.buffer(slots.bias, first.lse + 4 * head * n, (count * heads - head) * n);
     kernels.buffer(slots.values, first.out + 4 * head * width, count * n * row - head * width);
     kernels.buffer(slots.out, to.out + 4 * head * width, n * row - head * width);
