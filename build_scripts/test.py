@@ -26,8 +26,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import build
+import build_node
 import toolchain
 import toolchain_calls
+import toolchain_node
 from toolchain import PYODIDE_VERSIONS, ROOT
 
 WEB = ROOT / "web"
@@ -184,6 +186,18 @@ def engines() -> list[Command]:
     return [Command(["npm", "run", "--silent", "test:engines"], cwd=WEB, env=env)]
 
 
+def node() -> list[Command]:
+    """The addon that this machine's compiler makes, and those of all platforms as npm gets them."""
+    host = toolchain_node.host_addon(toolchain.venv())
+    build_node.build_packages(toolchain_node.platforms())
+    packages = str(build_node.PACKAGES)
+    env = {"RUVECTOR_NATIVE_BINARY": str(host), "RUVECTOR_NPM_PACKAGES": packages}
+    return [
+        *pytest_run("tests/node", RV_PACKAGES=packages),
+        Command(["npm", "run", "--silent", "test:native"], cwd=WEB, env=env),
+    ]
+
+
 def backends() -> list[str]:
     """All that the native package can run on this machine, best first."""
     toolchain.install_native()
@@ -209,6 +223,7 @@ def stages() -> list[Stage]:
             for runtime in RUNTIMES
         ),
         Stage("js", functools.partial(web, "test")),
+        Stage("node", node),
         Stage("page", functools.partial(web, "test:page")),
         Stage("package", package),
         Stage("engines", engines),

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -13,12 +13,7 @@ import platforms from "../src/native/platforms.json" with { type: "json" };
 
 const PACKAGES =
   process.env.RUVECTOR_NPM_PACKAGES ?? fileURLToPath(new URL("../../dist/npm", import.meta.url));
-const { version } = JSON.parse(
-  spawnSync("npm", ["pkg", "get", "version", "--json"], {
-    cwd: new URL("..", import.meta.url),
-    encoding: "utf8",
-  }).stdout.replace(/^"(.*)"\s*$/s, '{"version":"$1"}'),
-);
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
 const isMusl = !process.report.getReport().header.glibcVersionRuntime && process.platform === "linux";
 const here = platforms.find(
   ({ os, cpu, libc }) =>
