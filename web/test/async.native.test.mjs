@@ -225,10 +225,12 @@ test("calls that follow one another share what a memory keeps", async () => {
 });
 
 test("asynchronous calls leave nothing behind", async () => {
-  const heads = ra.createSync("multi_head", { dim: 32, numHeads: 2 });
+  const own = await api.load({ binary: BINARY, threads: THREADS });
+  const heads = own.createSync("multi_head", { dim: 32, numHeads: 2 });
   const x = random([300, 32], 1);
   await heads.forward(x, x, x);
-  const { used } = ra.heap;
+  const { used } = own.heap;
   for (let i = 0; i < 200; i++) await heads.forward(x, x, x);
-  assert.equal(ra.heap.used, used);
+  assert.equal(own.heap.used, used);
+  own.close();
 });
