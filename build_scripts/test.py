@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import json
 import os
 import re
 import shlex
@@ -29,6 +30,7 @@ import build
 import build_node
 import toolchain
 import toolchain_calls
+import toolchain_emulated
 import toolchain_node
 from toolchain import PYODIDE_VERSIONS, ROOT
 
@@ -191,9 +193,15 @@ def node() -> list[Command]:
     host = toolchain_node.host_addon(toolchain.venv())
     build_node.build_packages(toolchain_node.platforms())
     packages = str(build_node.PACKAGES)
+    try:
+        words = {cpu: toolchain_emulated.emulated_node(cpu) for cpu in toolchain_emulated.EMULATED}
+        emulated = {"RV_EMULATED": json.dumps(words)}
+    except toolchain.ToolchainError as error:
+        print(error.message, flush=True)
+        emulated = {}
     env = {"RUVECTOR_NATIVE_BINARY": str(host), "RUVECTOR_NPM_PACKAGES": packages}
     return [
-        *pytest_run("tests/node", RV_PACKAGES=packages),
+        *pytest_run("tests/node", RV_PACKAGES=packages, **emulated),
         Command(["npm", "run", "--silent", "test:native"], cwd=WEB, env=env),
     ]
 
