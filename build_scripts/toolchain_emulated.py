@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tarfile
@@ -70,7 +69,7 @@ def emulated_node(cpu: str) -> list[str]:
         shutil.copy(emulator, folder / "emulator")
         for left in (apt, folder / "root" / "usr" / "bin", folder / "root" / "usr" / "share"):
             shutil.rmtree(left, ignore_errors=True)
-        os.chmod(folder / "emulator", 0o755)
+        (folder / "emulator").chmod(0o755)
 
     message = f"fetching {wanted.package} from npm, and from Debian what runs it (about 110 MB)"
     folder = piece(CACHE / "emulated" / cpu, f"1 {wanted.integrity} {release}", message, build)
