@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import json
 import os
 import re
 import shlex
@@ -26,8 +27,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import build
+import build_node
 import toolchain
 import toolchain_calls
+import toolchain_emulated
+import toolchain_node
 from toolchain import PYODIDE_VERSIONS, ROOT
 
 WEB = ROOT / "web"
@@ -186,6 +190,24 @@ def engines() -> list[Command]:
     return [Command(["npm", "run", "--silent", "test:engines"], cwd=WEB, env=env)]
 
 
+def node() -> list[Command]:
+    """The addon that this machine's compiler makes, and those of all platforms as npm gets them."""
+    host = toolchain_node.host_addon(toolchain.venv())
+    build_node.build_packages(toolchain_node.platforms())
+    packages = str(build_node.PACKAGES)
+    try:
+        words = {cpu: toolchain_emulated.emulated_node(cpu) for cpu in toolchain_emulated.EMULATED}
+        emulated = {"RV_EMULATED": json.dumps(words)}
+    except toolchain.ToolchainError as error:
+        print(error.message, flush=True)
+        emulated = {}
+    env = {"RUVECTOR_NATIVE_BINARY": str(host), "RUVECTOR_NPM_PACKAGES": packages}
+    return [
+        *pytest_run("tests/node", RV_PACKAGES=packages, **emulated),
+        Command(["npm", "run", "--silent", "test:native"], cwd=WEB, env=env),
+    ]
+
+
 def backends() -> list[str]:
     """All that the native package can run on this machine, best first."""
     toolchain.install_native()
@@ -211,6 +233,7 @@ def stages() -> list[Stage]:
             for runtime in RUNTIMES
         ),
         Stage("js", functools.partial(web, "test")),
+        Stage("node", node),
         Stage("page", functools.partial(web, "test:page")),
         Stage("package", package),
         Stage("engines", engines),

@@ -36,7 +36,11 @@ const common = {
  */
 const VARIANTS = [
   { folder: LIB, options: {}, plugins: [] },
-  { folder: join(LIB, "browser"), options: { define: { process: "undefined" } }, plugins: [assetsAbove()] },
+  {
+    folder: join(LIB, "browser"),
+    options: { define: { process: "undefined" } },
+    plugins: [assetsAbove(), withoutAddons()],
+  },
 ];
 
 async function buildLibrary() {
@@ -59,7 +63,11 @@ async function buildVariant({ folder, options, plugins }) {
   const builds = [
     // The kernels' runtime is a part that is fetched when it is loaded.
     {
-      entryPoints: { index: join(WEB, "src/index.ts"), classes: join(WEB, "src/classes/index.ts") },
+      entryPoints: {
+        index: join(WEB, "src/index.ts"),
+        classes: join(WEB, "src/classes/index.ts"),
+        native: join(WEB, "src/native/index.ts"),
+      },
       splitting: true,
       chunkNames: "part-[hash]",
       plugins,
@@ -105,6 +113,18 @@ async function smaller(code) {
   );
 }
 
+/** There are no addons in a page. */
+function withoutAddons() {
+  const path = join(WEB, "src/native/load_in_page.ts");
+  return {
+    name: "without-addons",
+    setup: ({ onResolve }) =>
+      onResolve({ filter: /(\/native|^\.)\/load\.js$/ }, ({ importer, path: given }) =>
+        given.includes("/native/") || importer.endsWith("src/native/index.ts") ? { path } : undefined,
+      ),
+  };
+}
+
 /** Imports of a module that stay imports, of another file of the package. */
 function elsewhere(filter, path) {
   return {
@@ -137,7 +157,7 @@ async function buildPage() {
     },
     outdir: PAGE,
     minify: true,
-    plugins: [elsewhere(/\/wasm\/load\.js$/, "./wasm.js")], // the page runs Pyodide and never asks for the other
+    plugins: [elsewhere(/\/(wasm|native)\/load\.js$/, "./wasm.js")], // the page runs Pyodide and never asks for the other
   });
   for (const file of ["index.html", "icon.svg", "digits_job.py"]) {
     await copyFile(join(WEB, "demo", file), join(PAGE, file));

@@ -6,6 +6,7 @@ export * from "./errors.js";
 export { type LoadOptions, load, type RuvectorAttention } from "./load.js";
 export type * from "./mechanisms.gen.js";
 export { type AttendOptions, Memory, type MemoryOptions, type MemoryState } from "./memory.js";
+export type { NativeOptions } from "./native/load.js";
 export {
   type BatchOptions,
   type BatchProgress,

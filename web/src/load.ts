@@ -5,6 +5,7 @@ import { connectHere, connectWorker, type WorkerScript } from "./connect.js";
 import type { Description } from "./description.js";
 import { AttentionError, LoadError } from "./errors.js";
 import type { Mechanisms, MechanismsByName } from "./mechanisms.gen.js";
+import type { NativeOptions } from "./native/load.js";
 import { absolute, folder, IN_NODE } from "./places.js";
 import { type HostAssets, INTERRUPT, type Progress } from "./protocol.js";
 import { decode } from "./tensor.js";
@@ -42,6 +43,8 @@ interface TypedCreate {
   ): Promise<MechanismsByName[Name]["instance"]>;
 }
 
+/** The kernels as an addon of Node's: the inference classes; `wasm`, with a warning, where it is not installed. */
+export async function load(options: NativeOptions & { runtime: "native" }): Promise<KernelsHere>;
 /** The kernels alone, without Python: the inference classes, in this thread or in a worker. */
 export async function load(
   options: KernelOptions & { runtime: "wasm"; worker: true },
@@ -52,8 +55,13 @@ export async function load(options: AutoOptions): Promise<AutoRuntime>;
 /** The Python package in Pyodide: every class. */
 export async function load(options?: LoadOptions): Promise<RuvectorAttention>;
 export async function load(
-  options: LoadOptions | AutoOptions | (KernelOptions & { runtime: "wasm" }) = {},
+  options:
+    | LoadOptions
+    | AutoOptions
+    | (KernelOptions & { runtime: "wasm" })
+    | (NativeOptions & { runtime: "native" }) = {},
 ): Promise<RuvectorAttention | KernelsHere | KernelsInWorker | AutoRuntime> {
+  if (options.runtime === "native") return (await import("./native/load.js")).load(options);
   if (options.runtime === "wasm") return (await import("./wasm/load.js")).load(options);
   if (options.runtime === "auto") {
     const { kernels, runtime: _, ...python } = options;
@@ -63,7 +71,7 @@ export async function load(
   }
   const { runtime = "pyodide", worker = true, modules = {}, onProgress } = options;
   if (runtime !== "pyodide")
-    throw new LoadError(`runtime is '${runtime}'; expected 'pyodide', 'wasm' or 'auto'`);
+    throw new LoadError(`runtime is '${runtime}'; expected 'pyodide', 'wasm', 'native' or 'auto'`);
   const interrupts = worker ? sharedBytes(INTERRUPT.bytes) : undefined;
   const assets: HostAssets = { ...(await locate(options)), modules, interrupts };
   const connection = worker ? await connectWorker(workerScript(options), options.watch) : connectHere();

@@ -95,6 +95,7 @@ export abstract class KernelAttention {
     if (items.length === 0) throw new EmptyInputError("items is empty; expected at least one list of inputs");
     return items.map((item: unknown, index) => {
       try {
+        this.engine.kernels.next();
         return this.#forwardItem(item, options);
       } catch (error) {
         if (error instanceof AttentionError) error.message = `item ${index}: ${error.message}`;
@@ -188,7 +189,7 @@ export abstract class KernelAttention {
     if (signal && snake(method) === "forward_batch") {
       return (await import("./batching.js")).batch(this, args[0], { ...(args[1] as object), signal });
     }
-    return this.callSync(method, ...args);
+    return this.home.engine.kernels.later(args, (...own) => this.callSync(method, ...own));
   }
 
   callSync(method: string, ...args: unknown[]): unknown {

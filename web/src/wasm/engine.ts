@@ -61,7 +61,7 @@ export interface Problem {
 
 export class Engine {
   /** Bytes of keys and values that are copied at a time; tests make it small. */
-  window = 512 << 10;
+  window: number;
   readonly staging: Staging;
   /** Each use has its block of arguments: what it never sets stays absent. */
   readonly attention: AttentionCall;
@@ -71,6 +71,7 @@ export class Engine {
   readonly #gemm: KernelCall<(typeof GEMM)[number]>;
 
   constructor(readonly kernels: Kernels) {
+    this.window = kernels.window;
     this.staging = new Staging(kernels);
     const attention = () => kernels.call("attention", [...SHARED, ...VALUES]);
     this.attention = attention();
@@ -112,11 +113,11 @@ export class Engine {
       const placedQuery = staging.place("query", query, part, 0, 0, nQuery, scoring.normalize);
       const placedKeys = staging.place("keys", keys, part, 1, 0, nKey, scoring.normalize);
       if (!this.looksFinite(scoring, nQuery, placedQuery, placedKeys)) return NON_FINITE;
-      const pointer = staging.areas.out.take(4 * part.count * size);
+      const pointer = kernels.begin(staging.areas.out, part.count * size, out, part.at * size);
       this.setShared(call, part.count, scoring, nQuery, nKey, placedQuery, placedKeys, scores);
       kernels.buffer(call.slots.out, pointer, part.count * size);
-      const status = kernels.run(call);
-      out.set(kernels.f32.subarray(pointer >>> 2, (pointer >>> 2) + part.count * size), part.at * size);
+      const status = kernels.run(call, part.count * size * scoring.width);
+      kernels.finish(pointer, part.count * size, out, part.at * size);
       return status;
     });
   }
@@ -135,9 +136,11 @@ export class Engine {
         const m = Math.min(most, rows - row);
         const a = isResident(x)
           ? x.pointer + 4 * (item * x.step + row * k)
-          : staging.copy("query", x.data, row * k, m * k);
+          : kernels.stage(staging.areas.query, x.data, row * k, m * k);
         const at = (item * rows + row) * n;
-        const pointer = isResidentOutput(out) ? out.pointer + 4 * at : staging.areas.out.take(4 * m * n);
+        const pointer = isResidentOutput(out)
+          ? out.pointer + 4 * at
+          : kernels.begin(staging.areas.out, m * n, out, at);
         const { words } = kernels;
         words[slots.m] = words[slots.stop] = m;
         words[slots.n] = n;
@@ -148,8 +151,8 @@ export class Engine {
         kernels.buffer(slots.b, weight, (k - 1) * weightRow + n);
         kernels.buffer(slots.bias, bias, bias === 0 ? 0 : n);
         kernels.buffer(slots.out, pointer, m * n);
-        kernels.run(this.#gemm);
-        if (!isResidentOutput(out)) out.set(kernels.f32.subarray(pointer >>> 2, (pointer >>> 2) + m * n), at);
+        kernels.run(this.#gemm, m * n * k, QUERY_BLOCK);
+        if (!isResidentOutput(out)) kernels.finish(pointer, m * n, out, at);
       }
     }
     staging.trim();

@@ -46,15 +46,14 @@ export function attendPlain(
   if (4 * copied > engine.window || 4 * nQuery * (dim + dimValue) > engine.window) return undefined;
   const { kernels } = engine;
   const { areas } = engine.staging;
-  const queryAt = areas.query.take(4 * nQuery * dim);
-  const keysAt = isPlain(keys) ? areas.keys.take(4 * nKey * dim) : keys.pointer;
-  const valuesAt = isPlain(values) ? areas.values.take(4 * nKey * dimValue) : values.pointer;
+  const queryAt = kernels.stage(areas.query, query.data, 0, nQuery * dim);
+  const keysAt = isPlain(keys) ? kernels.stage(areas.keys, keys.data, 0, nKey * dim) : keys.pointer;
+  const valuesAt = isPlain(values)
+    ? kernels.stage(areas.values, values.data, 0, nKey * dimValue)
+    : values.pointer;
   const size = nQuery * dimValue;
-  const out = areas.out.take(4 * size);
-  const { f32, words } = kernels;
-  f32.set(query.data, queryAt >>> 2);
-  if (isPlain(keys)) f32.set(keys.data, keysAt >>> 2);
-  if (isPlain(values)) f32.set(values.data, valuesAt >>> 2);
+  const out = kernels.begin(areas.out, size);
+  const { words } = kernels; // after all that may have made the memory grow
   const call = engine.everyday;
   const { slots } = call;
   words[slots.batch] = words[slots.heads] = words[slots.kv_heads] = 1;
@@ -70,8 +69,8 @@ export function attendPlain(
   kernels.buffer(slots.keys, keysAt, nKey * dim);
   kernels.buffer(slots.values, valuesAt, nKey * dimValue);
   kernels.buffer(slots.out, out, size);
-  if (kernels.run(call) !== 0) return undefined;
-  return kernels.f32.slice(out >>> 2, (out >>> 2) + size);
+  if (kernels.run(call, nQuery * nKey * (dim + dimValue)) !== 0) return undefined;
+  return kernels.finish(out, size);
 }
 
 function isPlain(array: Plain | Resident): array is Plain {

@@ -5,6 +5,7 @@ import type { Answer, Host, Progress, TypedArray, Verb, Verbs, Wire } from "../p
 import { isWireArray } from "../protocol.js";
 import { KernelAttention } from "./attention.js";
 import { DESCRIPTION } from "./description.gen.js";
+import { ModuleKernels } from "./kernels.js";
 import type { Memory } from "./memory.js";
 import { instantiate } from "./module.js";
 import { KernelRuntime } from "./runtime.js";
@@ -22,7 +23,7 @@ export class KernelHost implements Host {
 
   async start(assets: KernelAssets, progress: (p: Progress) => void): Promise<Answer> {
     progress({ stage: "Loading the attention kernels", fraction: 0.1 });
-    this.#runtime = new KernelRuntime(await instantiate(assets.module));
+    this.#runtime = new KernelRuntime(new ModuleKernels(await instantiate(assets.module)));
     progress({ stage: "Ready", fraction: 1 });
     return this.request("describe", {});
   }

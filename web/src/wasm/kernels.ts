@@ -1,10 +1,14 @@
-/** The kernels of one module: their table, their memory, and calls whose arguments are set by name. */
+/**
+ * The kernels as the engine calls them, whoever hosts them: a pointer is a number that stands for a place where they can
+ * read, 0 for none. This file is the WebAssembly module, into whose memory arrays are copied.
+ */
 import { AttentionError, InputTooLargeError } from "../errors.js";
 import type { KernelExports } from "./module.js";
+import type { NumberArray } from "./numbers.js";
 
 /** enum rv_status. */
 export const NON_FINITE = 1;
-const BAD_ARGUMENT = 2;
+export const BAD_ARGUMENT = 2;
 
 /** enum rv_fault of bindings/wasm.c; an index follows each. */
 const FAULTS = [
@@ -41,10 +45,68 @@ interface Entry {
   floats: string[];
 }
 
+/** What the engine asks of its kernels. */
+export interface Kernels {
+  /** The instruction set that they were compiled for: "wasm-simd128", "avx2" … */
+  readonly backend: string;
+  /** Bytes of keys and values that are worth copying at a time; Infinity where nothing is copied. */
+  readonly window: number;
+  /** Whether calls are under way that read what is resident: then it is replaced, never altered. */
+  readonly isBusy: boolean;
+  /** Bytes of the memory for resident arrays, and those of them in use. */
+  readonly heap: { bytes: number; used: number };
+  /** Arguments of calls, at the slots that `call` gave; an integer's upper half is the next word. */
+  readonly words: Int32Array;
+  readonly f64: Float64Array;
+  /** A block for calls of a kernel in which these arguments are set. */
+  call<Name extends string>(kernel: string, names: readonly Name[]): KernelCall<Name>;
+  /** Sets a buffer for the next run: where it is and how many elements it has; pointer 0 is none. */
+  buffer(slot: number, pointer: number, count: number): void;
+  /**
+   * Runs the kernel; NON_FINITE is for the caller to judge, everything else is thrown. `work` says how many
+   * multiply-adds that is; a host with threads may split it where its integer `stop` is a multiple of `grain`.
+   */
+  run(call: KernelCall<string>, work?: number, grain?: number): number;
+  /** Memory for resident arrays of float32, 64-byte aligned, with arbitrary contents. */
+  alloc(bytes: number): number;
+  free(pointer: number): void;
+  write(pointer: number, data: NumberArray): void;
+  fill(pointer: number, count: number, value: number): void;
+  /** A copy. */
+  read(pointer: number, count: number): Float32Array;
+  move(to: number, from: number, count: number): void;
+  /** A place for what calls read or write one after the other. */
+  area(): Area;
+  /** Where the kernels can read these elements as float32, bytes or int64; valid until the area is used again. */
+  stage(area: Area, data: NumberArray, first: number, count: number): number;
+  stageBytes(area: Area, data: NumberArray, first: number, count: number): number;
+  stageIntegers(area: Area, data: readonly number[]): number;
+  /** Where a kernel writes `count` elements: those of `out` from `at` on, or of a new array. */
+  begin(area: Area, count: number, out?: Float32Array, at?: number): number;
+  /** What it wrote there, as `begin` was told. */
+  finish(pointer: number, count: number, out?: Float32Array, at?: number): Float32Array;
+  /** A promise of what `body` computes of these arguments, which are read at once. */
+  later<A extends readonly unknown[], R>(args: A, body: (...args: A) => R): Promise<R>;
+  /** Inside of `later`: what follows needs nothing of what went before. */
+  next(): void;
+  /** Computes before it returns, inside of `later` too. */
+  now<R>(body: () => R): R;
+}
+
+/** Memory that is kept between calls and grows as it must. */
+export interface Area {
+  /** At least so many bytes; what they hold is lost when they grow. */
+  take(bytes: number): number;
+  /** Gives back what is above `most` bytes. */
+  trim(most: number): void;
+}
+
 /** One instance of a module. Memory may grow in `alloc` and `run`: views are taken anew from here after both. */
-export class Kernels {
+export class ModuleKernels implements Kernels {
   /** What the module was compiled for: "wasm-simd128" … */
   readonly backend: string;
+  readonly window = 512 << 10;
+  readonly isBusy = false;
   f32!: Float32Array;
   u8!: Uint8Array;
   words!: Int32Array;
@@ -79,12 +141,10 @@ export class Kernels {
     }
   }
 
-  /** Bytes of the whole memory, and those of them in use. */
   get heap(): { bytes: number; used: number } {
     return { bytes: this.u8.length, used: this.#exports.rv_bytes_used() >>> 0 };
   }
 
-  /** A block for calls of a kernel in which these arguments are set; kept for as long as the module lives. */
   call<Name extends string>(kernel: string, names: readonly Name[]): KernelCall<Name> {
     const entry = this.#table.get(kernel);
     if (!entry) throw new AttentionError(`the module has no kernel ${kernel}`);
@@ -105,13 +165,11 @@ export class Kernels {
     return new KernelCall(kernel, entry.index, pointer, slots, entry);
   }
 
-  /** Sets a buffer: where it is and how many elements it has; pointer 0 is none. */
   buffer(slot: number, pointer: number, count: number): void {
     this.words[slot] = pointer;
     this.words[slot + 2] = count;
   }
 
-  /** Runs the kernel; NON_FINITE is for the caller to judge, everything else is thrown. */
   run(call: KernelCall<string>): number {
     const status = this.#exports.rv_call_kernel(call.index, call.pointer);
     if (this.f32.length === 0) this.#refresh(); // detached: the call's scratch made the memory grow
@@ -119,7 +177,6 @@ export class Kernels {
     return status;
   }
 
-  /** Memory, 64-byte aligned, with arbitrary contents. */
   alloc(bytes: number): number {
     const pointer = bytes < 2 ** 32 ? this.#exports.rv_alloc(bytes) >>> 0 : 0;
     if (this.f32.length === 0) this.#refresh();
@@ -129,6 +186,68 @@ export class Kernels {
 
   free(pointer: number): void {
     this.#exports.rv_free(pointer);
+  }
+
+  write(pointer: number, data: NumberArray): void {
+    this.f32.set(data, pointer >>> 2);
+  }
+
+  fill(pointer: number, count: number, value: number): void {
+    this.f32.fill(value, pointer >>> 2, (pointer >>> 2) + count);
+  }
+
+  read(pointer: number, count: number): Float32Array {
+    return this.f32.slice(pointer >>> 2, (pointer >>> 2) + count);
+  }
+
+  move(to: number, from: number, count: number): void {
+    this.f32.copyWithin(to >>> 2, from >>> 2, (from >>> 2) + count);
+  }
+
+  area(): Area {
+    return new KeptMemory(this);
+  }
+
+  stage(area: Area, data: NumberArray, first: number, count: number): number {
+    const pointer = area.take(4 * count);
+    const whole = first === 0 && count === data.length;
+    this.f32.set(whole ? data : data.subarray(first, first + count), pointer >>> 2);
+    return pointer;
+  }
+
+  stageBytes(area: Area, data: NumberArray, first: number, count: number): number {
+    const pointer = area.take(count);
+    this.u8.set(data.subarray(first, first + count), pointer);
+    return pointer;
+  }
+
+  stageIntegers(area: Area, data: readonly number[]): number {
+    const pointer = area.take(8 * data.length);
+    data.forEach((value, i) => {
+      this.words[(pointer >>> 2) + 2 * i] = value;
+      this.words[(pointer >>> 2) + 2 * i + 1] = 0;
+    });
+    return pointer;
+  }
+
+  begin(area: Area, count: number): number {
+    return area.take(4 * count);
+  }
+
+  finish(pointer: number, count: number, out?: Float32Array, at = 0): Float32Array {
+    if (!out) return this.read(pointer, count);
+    out.set(this.f32.subarray(pointer >>> 2, (pointer >>> 2) + count), at);
+    return out;
+  }
+
+  async later<A extends readonly unknown[], R>(args: A, body: (...args: A) => R): Promise<R> {
+    return body(...args);
+  }
+
+  next(): void {}
+
+  now<R>(body: () => R): R {
+    return body();
   }
 
   #refresh(): void {
@@ -164,30 +283,27 @@ function full(bytes: number): InputTooLargeError {
   return new InputTooLargeError(`the memory of the kernels is full: ${more}; it holds at most 4 GB`);
 }
 
-/** Memory that is kept between calls and grows as it must; what is unusually large is given back after the call. */
-export class Area {
+class KeptMemory implements Area {
   #pointer = 0;
   #bytes = 0;
 
-  constructor(private readonly kernels: Kernels) {}
+  constructor(private readonly kernels: ModuleKernels) {}
 
-  /** At least so many bytes; what they hold is lost when they grow. */
   take(bytes: number): number {
     if (bytes > this.#bytes) {
       const wanted = Math.ceil(bytes / 4096) * 4096;
-      this.release();
+      this.#release();
       this.#pointer = this.kernels.alloc(wanted);
       this.#bytes = wanted;
     }
     return this.#pointer;
   }
 
-  /** Gives back what is above `most` bytes. */
   trim(most: number): void {
-    if (this.#bytes > most) this.release();
+    if (this.#bytes > most) this.#release();
   }
 
-  release(): void {
+  #release(): void {
     if (this.#pointer !== 0) this.kernels.free(this.#pointer);
     this.#pointer = this.#bytes = 0;
   }

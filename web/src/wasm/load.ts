@@ -1,6 +1,7 @@
 /** Starts the runtime of the kernels alone. */
 import type { WorkerScript } from "../connect.js";
 import { absolute, folder, IN_NODE } from "../places.js";
+import { ModuleKernels } from "./kernels.js";
 import { chooseBackend, instantiate, moduleURL } from "./module.js";
 import { KernelRuntime } from "./runtime.js";
 import type { KernelOptions, KernelsHere, KernelsInWorker } from "./types.js";
@@ -19,7 +20,7 @@ export async function load(options: KernelOptions = {}): Promise<KernelsHere | K
     return client as unknown as KernelsInWorker;
   }
   onProgress?.({ stage: "Loading the attention kernels", fraction: 0.1 });
-  const runtime = new KernelRuntime(await instantiate(module));
+  const runtime = new KernelRuntime(new ModuleKernels(await instantiate(module)));
   onProgress?.({ stage: "Ready", fraction: 1 });
   return runtime as unknown as KernelsHere;
 }

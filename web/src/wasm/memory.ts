@@ -165,6 +165,7 @@ export class Memory {
         throw new OutOfBoundsError(`ids holds ${id}; expected those of rows that there are`);
     }
     this.#changed();
+    if (this.#home.engine.kernels.isBusy && gone.size > 0) this.#relocate(this.#capacity, false);
     let kept = 0;
     this.#ids.forEach((id, row) => {
       if (gone.has(id)) return;
@@ -222,8 +223,7 @@ export class Memory {
       const size = this.length * part.width;
       const data = new Float32Array(this.#items * size);
       for (let item = 0; item < this.#items; item++) {
-        const start = (pointer >>> 2) + item * step;
-        data.set(this.#home.engine.kernels.f32.subarray(start, start + size), item * size);
+        data.set(this.#home.engine.kernels.read(pointer + 4 * item * step, size), item * size);
       }
       state[part.name] = tensor(data, shape);
     }
@@ -243,7 +243,9 @@ export class Memory {
   }
 
   async attend(query: unknown, options?: object): Promise<Tensor> {
-    return this.attendSync(query, options);
+    return this.#home.engine.kernels.later([query, options] as const, (own, how) =>
+      this.attendSync(own, how),
+    );
   }
 
   async project(attention: unknown): Promise<void> {
@@ -288,7 +290,7 @@ export class Memory {
     const store = this.#store;
     if (store.derived?.key !== key) {
       this.#changed();
-      const arrays = make();
+      const arrays = this.#home.engine.kernels.now(make);
       store.derived = { pointers: arrays.map(({ pointer }) => pointer), arrays, key };
     }
     return store.derived.arrays;
@@ -321,22 +323,24 @@ export class Memory {
   /** Room for so many rows in all; grows by half at least, moves what there is to the front. */
   #reserve(rows: number): void {
     if (this.#first + rows <= this.#capacity) return;
-    const { kernels } = this.#home.engine;
     const fits = rows <= this.#capacity && 2 * this.#first >= this.#capacity;
-    const capacity =
-      fits || this.#capacity === 0
-        ? Math.max(rows, this.#capacity)
-        : Math.max(rows, Math.ceil(1.5 * this.#capacity));
+    const grown = this.#capacity === 0 ? rows : Math.max(rows, Math.ceil(1.5 * this.#capacity));
+    this.#relocate(fits ? this.#capacity : grown, fits && !this.#home.engine.kernels.isBusy);
+  }
+
+  /** Moves the rows to the front of where they are, or of a new place. */
+  #relocate(capacity: number, inPlace: boolean): void {
+    const { kernels } = this.#home.engine;
     this.#changed();
     const fresh = { ...this.#store };
     for (const { name, width } of this.#parts) {
       const from = this.#resident({ name, width });
-      const to = fits ? this.#store[name] : kernels.alloc(4 * this.#items * capacity * width);
+      const to = inPlace ? this.#store[name] : kernels.alloc(4 * this.#items * capacity * width);
       for (let item = 0; item < this.#items && this.length > 0; item++) {
-        const start = (from.pointer >>> 2) + item * from.step;
-        kernels.f32.copyWithin((to >>> 2) + item * capacity * width, start, start + this.length * width);
+        const target = to + 4 * item * capacity * width;
+        kernels.move(target, from.pointer + 4 * item * from.step, this.length * width);
       }
-      if (!fits && this.#store[name] !== 0) kernels.free(this.#store[name]);
+      if (!inPlace && this.#store[name] !== 0) kernels.free(this.#store[name]);
       fresh[name] = to;
     }
     if (this.#parts.length === 1) fresh.values = fresh.keys;
@@ -354,7 +358,7 @@ export class Memory {
       const size = rows * width;
       for (let item = 0; item < this.#items; item++) {
         const at = pointer + 4 * (item * step + this.length * width);
-        engine.kernels.f32.set(array.data.subarray(item * size, (item + 1) * size), at >>> 2);
+        engine.kernels.write(at, array.data.subarray(item * size, (item + 1) * size));
         if (!engine.staging.allFinite(at, size)) refuse(name, array, Number.isFinite, "finite numbers");
       }
     });
@@ -369,9 +373,9 @@ export class Memory {
     for (const part of this.#parts) {
       const { pointer, step } = this.#resident(part);
       for (let item = 0; item < this.#items; item++) {
-        const start = (pointer >>> 2) + item * step;
-        const row = start + from * part.width;
-        this.#home.engine.kernels.f32.copyWithin(start + to * part.width, row, row + part.width);
+        const start = pointer + 4 * item * step;
+        const [target, row] = [start + 4 * to * part.width, start + 4 * from * part.width];
+        this.#home.engine.kernels.move(target, row, part.width);
       }
     }
   }

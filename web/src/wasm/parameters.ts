@@ -63,12 +63,12 @@ export class Parameters {
   /** Copies, by name. */
   state(): Record<string, Tensor> {
     this.#make();
-    const { f32 } = this.home.engine.kernels;
+    const { kernels } = this.home.engine;
     return Object.fromEntries(
-      [...this.#shapes].map(([name, shape]) => {
-        const at = this.#pointerOf(name) >>> 2;
-        return [name, tensor(f32.slice(at, at + sizeOf(shape)), shape)];
-      }),
+      [...this.#shapes].map(([name, shape]) => [
+        name,
+        tensor(kernels.read(this.#pointerOf(name), sizeOf(shape)), shape),
+      ]),
     );
   }
 
@@ -94,9 +94,10 @@ export class Parameters {
       refuse(name, array, Number.isFinite, "finite numbers");
       return [name, array];
     });
+    const { kernels } = this.home.engine;
+    if (kernels.isBusy) this.release();
     this.#reserve();
-    const { f32 } = this.home.engine.kernels;
-    for (const [name, { data }] of arrays) f32.set(data, this.#pointerOf(name) >>> 2);
+    for (const [name, { data }] of arrays) kernels.write(this.#pointerOf(name), data);
     this.version++;
   }
 
@@ -111,14 +112,12 @@ export class Parameters {
   #make(): void {
     if (this.#store.pointer !== 0) return;
     this.#reserve();
-    const { f32 } = this.home.engine.kernels;
+    const { kernels } = this.home.engine;
     const random = new SeededRandom(this.seed);
     for (const { name, fanIn, fanOut } of this.maps) {
       const bound = (6 / (fanIn + fanOut)) ** 0.5;
-      f32.set(random.uniform(bound, fanIn * fanOut), this.#pointerOf(`${name}_weight`) >>> 2);
-      if (!this.#shapes.has(`${name}_bias`)) continue;
-      const at = this.#pointerOf(`${name}_bias`) >>> 2;
-      f32.fill(0, at, at + fanOut);
+      kernels.write(this.#pointerOf(`${name}_weight`), random.uniform(bound, fanIn * fanOut));
+      if (this.#shapes.has(`${name}_bias`)) kernels.fill(this.#pointerOf(`${name}_bias`), fanOut, 0);
     }
   }
 

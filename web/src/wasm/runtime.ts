@@ -4,9 +4,8 @@ import { InvalidConfigError, RuntimeLostError, UnsupportedError } from "../error
 import type { Home, KernelAttention } from "./attention.js";
 import { Engine } from "./engine.js";
 import { Headed } from "./heads.js";
-import { Kernels } from "./kernels.js";
+import type { Kernels } from "./kernels.js";
 import { Memory } from "./memory.js";
-import type { KernelExports } from "./module.js";
 import { RULES, VERSION } from "./rules.gen.js";
 import { ScaledDotProduct } from "./scaled_dot_product.js";
 import { didYouMean } from "./suggest.js";
@@ -35,9 +34,9 @@ export class KernelRuntime {
   /** The owners that are alive and what frees them; weakly, so that they can be forgotten. */
   readonly #owned = new WeakMap<object, { release: () => void }>();
 
-  constructor(exports: KernelExports) {
-    this.#kernels = new Kernels(exports);
-    this.#engine = new Engine(this.#kernels);
+  constructor(kernels: Kernels) {
+    this.#kernels = kernels;
+    this.#engine = new Engine(kernels);
     for (const mechanism of RULES) {
       const Class = this.#makeClass(mechanism);
       this.#classes.set(mechanism.name, Class);
@@ -50,7 +49,7 @@ export class KernelRuntime {
     return VERSION;
   }
 
-  /** Which kernels run: "wasm-relaxed-simd", "wasm-simd128" or "wasm-scalar". */
+  /** Which kernels run: "wasm-relaxed-simd", "wasm-simd128", "wasm-scalar"; natively "avx512", "avx2", "neon" … */
   get backend(): string {
     return this.#kernels.backend;
   }

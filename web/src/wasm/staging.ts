@@ -1,8 +1,8 @@
 /** Where arrays lie while a kernel reads them: in the kernels' memory already, or copied into areas that are kept. */
 import type { Addend, KeyLengths } from "./addends.js";
-import { Area, type KernelCall, type Kernels } from "./kernels.js";
+import type { Area, KernelCall, Kernels } from "./kernels.js";
 import type { Run } from "./layout.js";
-import { isResident, type NumberArray, type Resident, type Shape, type Source, sizeOf } from "./numbers.js";
+import { isResident, type Resident, type Shape, type Source, sizeOf } from "./numbers.js";
 
 /** An area that took more than this is given back after the call. */
 const KEPT_BYTES = 4 << 20;
@@ -39,7 +39,7 @@ export class Staging {
   readonly #finite: KernelCall<"count" | "x">;
 
   constructor(readonly kernels: Kernels) {
-    this.areas = Object.fromEntries(AREAS.map((name) => [name, new Area(kernels)])) as typeof this.areas;
+    this.areas = Object.fromEntries(AREAS.map((name) => [name, kernels.area()])) as typeof this.areas;
     this.#normalize = kernels.call("normalize_rows", ["rows", "dim", "x", "out"]);
     this.#finite = kernels.call("all_finite", ["count", "x"]);
   }
@@ -69,7 +69,7 @@ export class Staging {
     } else {
       size = sizeOf(source.shape.slice(-2));
       count = items > 1 ? items * size : rows * row;
-      pointer = this.copy(area, source.data, first * size + from * row, count);
+      pointer = this.kernels.stage(this.areas[area], source.data, first * size + from * row, count);
     }
     if (normalize && area !== "values" && !operand.isUnit) {
       // Items with room between them are brought together.
@@ -91,10 +91,9 @@ export class Staging {
     const step = part.steps[which] as number;
     const first = (part.first[which] as number) * size;
     const count = step === 0 ? size : part.count * size;
-    const pointer = this.areas[isMask ? "mask" : "bias"].take(isMask ? count : 4 * count);
-    const from = data.subarray(first, first + count);
-    if (isMask) kernels.u8.set(from, pointer);
-    else kernels.f32.set(from, pointer >>> 2);
+    const pointer = isMask
+      ? kernels.stageBytes(this.areas.mask, data, first, count)
+      : kernels.stage(this.areas.bias, data, first, count);
     const [rows, columns] = shape.slice(-2) as [number, number];
     return {
       pointer,
@@ -108,22 +107,9 @@ export class Staging {
 
   /** An int64 for every item of the part. */
   placeLengths({ data }: KeyLengths, part: Run, which: number): number {
-    const pointer = this.areas.lengths.take(8 * part.count);
-    const { words } = this.kernels;
-    for (let i = 0; i < part.count; i++) {
-      words[(pointer >>> 2) + 2 * i] = data[
-        (part.first[which] as number) + i * (part.steps[which] as number)
-      ] as number;
-      words[(pointer >>> 2) + 2 * i + 1] = 0;
-    }
-    return pointer;
-  }
-
-  copy(area: "query" | "keys" | "values", data: NumberArray, first: number, count: number): number {
-    const pointer = this.areas[area].take(4 * count);
-    const whole = first === 0 && count === data.length;
-    this.kernels.f32.set(whole ? data : data.subarray(first, first + count), pointer >>> 2);
-    return pointer;
+    const [first, step] = [part.first[which] as number, part.steps[which] as number];
+    const lengths = Array.from({ length: part.count }, (_, i) => data[first + i * step] as number);
+    return this.kernels.stageIntegers(this.areas.lengths, lengths);
   }
 
   /** Every group of `width` channels divided by its length. */

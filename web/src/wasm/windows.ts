@@ -74,16 +74,15 @@ export function attendInWindows(
     const pointer = isResidentOutput(out) ? out.pointer + 4 * at : 0;
     let result: { pointer: number; status: number };
     if (end - begin <= keysAtOnce) {
-      const to = pointer || engine.staging.areas.out.take(4 * size);
+      const to =
+        pointer ||
+        engine.kernels.begin(engine.staging.areas.out, size, isResidentOutput(out) ? undefined : out, at);
       result = { pointer: to, status: attendBlock(block, { from: begin, count: end - begin }, to, 0) };
     } else {
       result = attendByKeys(block, keysAtOnce, pointer);
     }
     status |= result.status;
-    if (!isResidentOutput(out)) {
-      const start = result.pointer >>> 2;
-      out.set(engine.kernels.f32.subarray(start, start + size), at);
-    }
+    if (!isResidentOutput(out)) engine.kernels.finish(result.pointer, size, out, at);
   }
   return status;
 }
@@ -133,7 +132,9 @@ function attendBlock(block: Block, keys: Rows, out: number, lse: number): number
   kernels.buffer(slots.values, values.pointer, values.count);
   kernels.buffer(slots.out, out, part.count * queries.count * row);
   kernels.buffer(slots.lse, lse, lse === 0 ? 0 : part.count * scoring.heads * queries.count);
-  return kernels.run(attention);
+  const work =
+    part.count * queries.count * keys.count * scoring.heads * (scoring.width + problem.values.width);
+  return kernels.run(attention, work);
 }
 
 /** All blocks of keys; their outputs lie in slots, from which they are merged whenever no slot is free. */
@@ -186,9 +187,9 @@ function merge(
   const { heads } = problem.scoring;
   const n = queries.count;
   const { width } = problem.values;
-  const { words, f32, f64 } = kernels;
+  const { words, f64 } = kernels;
   const { slots } = merging;
-  f32[zero >>> 2] = 0;
+  kernels.fill(zero, 1, 0);
   // A query is an item, the slots are its keys.
   words[slots.batch] = words[slots.stop] = n;
   words[slots.heads] =
@@ -204,9 +205,9 @@ function merge(
   words[slots.value_batch] = words[slots.out_batch] = words[slots.out_row] = row;
   words[slots.value_row] = n * row;
   f64[slots.scale >>> 1] = 1;
-  kernels.buffer(slots.query, zero, 1);
-  kernels.buffer(slots.keys, zero, 1);
   for (let head = 0; head < heads; head++) {
+    kernels.buffer(slots.query, zero, 1);
+    kernels.buffer(slots.keys, zero, 1);
     kernels.buffer(slots.bias, first.lse + 4 * head * n, (count * heads - head) * n);
     kernels.buffer(slots.values, first.out + 4 * head * width, count * n * row - head * width);
     kernels.buffer(slots.out, to.out + 4 * head * width, n * row - head * width);
@@ -222,7 +223,7 @@ function blockOf(fitting: number, tile: number, all: number): number {
 
 function clear(engine: Engine, out: Output, at: number, size: number): void {
   if (!isResidentOutput(out)) out.fill(0, at, at + size);
-  else engine.kernels.f32.fill(0, (out.pointer >>> 2) + at, (out.pointer >>> 2) + at + size);
+  else engine.kernels.fill(out.pointer + 4 * at, size, 0);
 }
 
 /** Bytes of a row that must be copied. */
