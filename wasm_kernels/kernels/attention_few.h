@@ -157,11 +157,35 @@ RV_INLINE void few_long_values(const int nq, int64_t n, int64_t dim_value, const
   for (int64_t i = 0; i < nq * dim_value; i++) acc[i] += part[i];
 }
 
+/* The same for a single query and rows that are in a cache: eight side by side share the loads and stores of `part`. */
+RV_INLINE void few_side_by_side(int64_t n, int64_t dim_value, const float *weights, const float *values,
+                                int64_t value_row, float *acc, float *part) {
+  for (int64_t j = 0; j < n; j += 8) {
+    const float *row[8];
+    vf weight[8];
+    RV_UNROLL for (int r = 0; r < 8; r++) {
+      const int64_t at = j + r < n ? j + r : n - 1;
+      row[r] = values + at * value_row;
+      weight[r] = v_set(j + r < n ? weights[at] : 0.0f);
+    }
+    for (int64_t c = 0; c < dim_value; c += VL) {
+      vf sum = j > 0 ? v_load(part + c) : v_zero();
+      RV_UNROLL for (int r = 0; r < 8; r++) sum = v_fma(weight[r], v_load(row[r] + c), sum);
+      v_store(part + c, sum);
+    }
+  }
+  for (int64_t c = 0; c < dim_value; c += VL) v_store(acc + c, v_add(v_load(acc + c), v_load(part + c)));
+}
+
 /* acc[q, :] += sum_j weights[q, j] * values[j, :], up to `wide` vectors of acc at a time in registers. */
 RV_INLINE void few_values_of(const int nq, const int wide, int64_t n, int64_t dim_value, const float *weights,
                              const float *values, int64_t value_row, float *acc, float *part) {
   if (dim_value >= RV_LONG) {
     few_long_values(nq, n, dim_value, weights, values, value_row, acc, part);
+    return;
+  }
+  if (nq == 1 && VL == 4 && dim_value > wide * VL && dim_value % VL == 0) {
+    few_side_by_side(n, dim_value, weights, values, value_row, acc, part);
     return;
   }
   int64_t c = 0;
