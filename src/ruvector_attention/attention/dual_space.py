@@ -246,7 +246,7 @@ class DualSpaceAttention(DistanceAttention):
             factors = midpoints.half_factors_of_exp0(curved, c)
             curved[...] = midpoints.kept_inside(midpoints.exp0(curved, c), c)
         aux = np.concatenate([np.zeros_like(factors), factors], axis=-1)  # dot products need nothing of a row
-        return _Mapped(flat, points, aux.reshape(*x.shape[:-1], -1).astype(np.float32))
+        return _Mapped(flat, points, np.ascontiguousarray(aux.reshape(*x.shape[:-1], -1), np.float32))
 
     def _mapped_backward(
         self, name: str, x: Float32Array, mapped: _Mapped, grad: Array, c: float
