@@ -15,6 +15,8 @@ Float32Array: TypeAlias = npt.NDArray[np.float32]
 ArrayLike: TypeAlias = Any
 
 FLOAT32 = np.dtype(np.float32)
+#: What NumPy calls str32, bytes8, object and void64.
+OTHER_KINDS = {"U": "strings", "S": "strings", "O": "Python objects", "V": "records"}
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
@@ -48,7 +50,8 @@ def as_array(name: str, value: ArrayLike) -> npt.NDArray[Any]:
     if isinstance(value, np.ma.MaskedArray):
         raise UnsupportedError(f"{name} is a masked array; expected plain numbers (fill it, and pass mask= instead)")
     if value is None or isinstance(value, str | bytes | dict | set):
-        raise UnsupportedError(f"{name} is {type(value).__name__}; expected an array or a list of numbers")
+        what = "None" if value is None else with_article(type(value).__name__)
+        raise UnsupportedError(f"{name} is {what}; expected an array or a list of numbers")
     try:
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             return np.from_dlpack(value)
@@ -111,8 +114,16 @@ def _refuse(name: str, array: npt.NDArray[np.floating[Any]], bad: npt.NDArray[np
 
 def _described(array: npt.NDArray[Any]) -> str:
     if array.dtype.kind == "O" and array.ndim == 0:
-        return f"a {type(array.item()).__name__}"
-    return f"an array of {array.dtype.name}"
+        return with_article(type(array.item()).__name__)
+    return f"an array of {OTHER_KINDS.get(array.dtype.kind, array.dtype.name)}"
+
+
+def with_article(noun: str) -> str:
+    """
+    >>> with_article("object"), with_article("str")
+    ('an object', 'a str')
+    """
+    return f"{'an' if noun[0].lower() in 'aeio' else 'a'} {noun}"
 
 
 def _advice(array: npt.NDArray[Any]) -> str:

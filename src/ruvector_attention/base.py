@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from .errors import (
     AttentionError,
     DimensionMismatchError,
     EmptyInputError,
+    InputTooLargeError,
     InvalidConfigError,
     NumericalInstabilityError,
     UnsupportedError,
@@ -75,8 +77,19 @@ class Attention(ABC):
         self._parameters: dict[str, Float32Array] = {}
         self._random = np.random.default_rng(self.config.seed)
         self._recorded: _Recorded | None = None
-        self._setup()
+        self._set_up()
         self._signature = Signature(repr(self), self.inputs, self._fixed_axes(), self.config.max_sequence_length)
+
+    def _set_up(self) -> None:
+        """Raises: InputTooLargeError, for sizes that no memory holds."""
+        try:
+            self._setup()
+        except AttentionError:
+            raise
+        except (MemoryError, OverflowError, ValueError) as error:  # NumPy has all three for it, by the size
+            if isinstance(error, ValueError) and not re.search("too (big|large)|maximum allowed", str(error), re.I):
+                raise
+            raise InputTooLargeError(f"{self!r} has parameters that memory does not hold: {error}") from error
 
     def _setup(self) -> None:  # noqa: B027 - a mechanism without parameters has nothing to make
         """Make what the settings call for (parameters, above all); once, when the object is made."""

@@ -26,6 +26,10 @@ from .suggest import did_you_mean
 MAX_SEQUENCE_LENGTH = 100_000
 
 
+#: What float32 holds with all its digits, and so does the inverse of.
+LEAST, LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127
+
+
 @dataclass(frozen=True)
 class Setting:
     """What an annotation says about a setting or an option: one sentence, and its range."""
@@ -153,6 +157,14 @@ def _annotation(config: type, name: str, hint: Any) -> tuple[type, bool, Setting
     return kinds[0], NoneType in get_args(hint), setting
 
 
+def score_scale(scale: float, temperature: float) -> float:
+    """The one factor of scores that are multiplied by one and divided by the other."""
+    factor = scale / temperature
+    if abs(factor) > LARGEST:
+        raise InvalidConfigError(f"scale / temperature is {scale:g} / {temperature:g}; expected at most {LARGEST:.3g}")
+    return factor
+
+
 def checked_setting(name: str, value: Any, kind: type, setting: Setting) -> Any:
     """The value as exactly ``kind``, inside its range."""
     value = _converted(name, value, kind)
@@ -192,6 +204,8 @@ def _converted(name: str, value: Any, kind: type) -> Any:
         raise wrong from None
     if kind is float and not math.isfinite(number):
         raise wrong
+    if kind is float and number and not LEAST <= abs(number) <= LARGEST:  # kernels would compute with 0 or infinity
+        raise InvalidConfigError(f"{name} is {value!r}; expected 0, or {LEAST:.3g} to {LARGEST:.3g} without its sign")
     return number
 
 

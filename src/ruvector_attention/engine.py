@@ -169,7 +169,8 @@ def weights(
     heads = (scoring.num_heads,) if scoring.num_heads > 1 else ()
     out = np.empty((*problem.lead, *heads, problem.n_query, problem.n_key), FLOAT32)
     status = problem.weigh(out, max_threads)
-    if status and check_finite:
+    # scores beyond float32 are told by no input
+    if check_finite and (status or kernels.active.all_finite(out, out.size)):
         raise_non_finite(query=query, keys=keys, mask=mask, bias=options.get("bias"))
     return out
 

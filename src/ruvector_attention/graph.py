@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Float32Array, as_array
+from .arrays import Float32Array, as_array, with_article
 from .errors import DimensionMismatchError, OutOfBoundsError, UnsupportedError
 from .layout import repeated, tally
 
@@ -135,6 +135,8 @@ class Graph:
             pairs = as_array(name, edges["edges"])
             return self._integers(pairs.reshape(0, 2).T if pairs.size == 0 else self._pairs(pairs, name).T, name)
         array = as_array(name, edges)
+        if array.ndim == 0:
+            raise UnsupportedError(f"{name} is {with_article(type(edges).__name__)}; expected {FORMS}")
         if array.size == 0:
             return np.zeros((2, 0), np.int64)
         is_list = isinstance(edges, list | tuple)
@@ -167,9 +169,11 @@ class Graph:
     def _integers(array: npt.NDArray[Any], name: str) -> Int64Array:
         if array.dtype.kind not in "fiu":
             raise UnsupportedError(f"{name} is an array of {array.dtype.name}; expected {FORMS}")
-        whole = array.astype(np.int64)
-        if array.dtype.kind == "f" and not np.array_equal(whole, array):  # JSON of other languages says 2.0
+        if array.dtype.kind == "f" and not (np.isfinite(array) & (np.trunc(array) == array)).all():
             raise UnsupportedError(f"{name} holds numbers that are not whole; expected numbers of nodes")
+        if array.size and not (array.min() >= -(2**63) and array.max() < 2**63):
+            raise OutOfBoundsError(f"{name} names node {abs(array).max():.20g}; expected integers of 64 bits")
+        whole = array.astype(np.int64)  # of floats, too: JSON of other languages says 2.0
         return np.ascontiguousarray(whole)
 
     # --- sorting

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
+
+import numpy as np
 
 from .arrays import ArrayLike, Float32Array
 from .config import Setting
+from .errors import UnsupportedError
 from .masks import AttentionMask
 
 MaskLike = ArrayLike | AttentionMask | None
@@ -42,3 +45,28 @@ Out = Annotated[
         in_process=True,
     ),
 ]
+
+
+def check_flags(**flags: Any) -> None:
+    """Refuse what is neither True nor False, by name: "False" is true, and an array has no truth.
+
+    >>> check_flags(training="no")
+    Traceback (most recent call last):
+    ...
+    ruvector_attention.errors.UnsupportedError: training is 'no'; expected True or False
+    """
+    for name, value in flags.items():
+        if not isinstance(value, bool | np.bool_):
+            raise UnsupportedError(f"{name} is {value!r}; expected True or False")
+
+
+def is_causal(causal: Any, setting: bool) -> bool:
+    """What the option of a call says, or where it is None the setting.
+
+    Raises: UnsupportedError.
+    """
+    if causal is None:
+        return setting
+    if not isinstance(causal, bool | np.bool_):
+        raise UnsupportedError(f"causal is {causal!r}; expected True, False or None, as the settings say")
+    return bool(causal)

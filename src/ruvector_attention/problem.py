@@ -100,7 +100,7 @@ class Problem:
         self.segments, self.spaces = as_arrays(spaces)
         if any(s.kind in ("poincare", "lorentz") for s in spaces):
             aux = self.scoring.aux or (self._aux_of(query), self._aux_of(keys))
-            self.aux = [_Operand(array, 2, len(spaces)) for array in aux]
+            self.aux = [_Operand(contiguous(array), 2, len(spaces)) for array in aux]
 
     def _aux_of(self, x: Array) -> Float32Array:
         """(..., n, heads * n_spaces) of x (..., n, heads * dim)."""

@@ -33,7 +33,8 @@ def prepare_key_lengths(key_lengths: ArrayLike, lead: tuple[int, ...], n_key: in
     bad = (array < 0) | (array > n_key)
     if bad.any():
         index = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise OutOfBoundsError(f"key_lengths holds {array[index]} at index {index}; expected 0 to n_key = {n_key}")
+        found = f"holds {array[index]} at index {index}" if index else f"is {array}"
+        raise OutOfBoundsError(f"key_lengths {found}; expected 0 to n_key = {n_key}")
     return spread.astype(np.int64)
 
 

@@ -131,7 +131,7 @@ def test_weights_are_in_the_callers_order_and_his_loops_have_the_loops_weight() 
         ([(0, 1), (2,)], ra.DimensionMismatchError, "edge_index is a ragged list"),
         ([(0, 0.5)], ra.UnsupportedError, "edge_index holds numbers that are not whole"),
         ([("a", "b")], ra.UnsupportedError, "edge_index is an array of str"),
-        (None, ra.UnsupportedError, "edge_index is NoneType"),
+        (None, ra.UnsupportedError, "edge_index is None"),
         (np.zeros((2, 3), bool), ra.UnsupportedError, "edge_index is an array of bool"),
         (Graph([(0, 1)], 2), ra.DimensionMismatchError, "edge_index is a graph of 2 nodes; expected 3"),
     ],

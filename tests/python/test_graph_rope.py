@@ -118,7 +118,7 @@ def test_hops_become_positions() -> None:
     ("positions", "error", "sentence"),
     [
         (np.arange(8), ra.DimensionMismatchError, r"key_positions is \(8,\)"),
-        ([np.nan] * 9, ra.NumericalInstabilityError, "key_positions holds NaN"),
+        ([np.nan] * 9, ra.NumericalInstabilityError, "key_positions holds nan at index"),
         (["a"] * 9, ra.UnsupportedError, "key_positions is an array of str"),
         (np.arange(9) * 5, ra.OutOfBoundsError, "key_positions reaches 40.0; expected at most max_position = 32"),
     ],

@@ -108,7 +108,7 @@ def test_a_mask_of_ones_own_is_a_mask_like_any_other() -> None:
         (lambda: ra.BlockSparseMask(2, [(0, -1)]), ra.OutOfBoundsError, "active_blocks holds -1"),
         (lambda: ra.COOMask([(0, 1, 2)]), ra.DimensionMismatchError, r"pairs is \(1, 3\)"),
         (lambda: ra.COOMask([(0.5, 1)]), ra.UnsupportedError, "pairs is an array of float64; expected integers"),
-        (lambda: ra.COOMask(None), ra.UnsupportedError, "pairs is NoneType"),
+        (lambda: ra.COOMask(None), ra.UnsupportedError, "pairs is None"),
         (lambda: ra.CSRMask([0, 2], [1]), ra.OutOfBoundsError, "indptr runs from 0 to 2; expected to rise from 0 to 1"),
         (lambda: ra.CSRMask([0, 2, 1, 2], [1, 0]), ra.OutOfBoundsError, "expected to rise"),
         (lambda: ra.CSRMask([], []), ra.DimensionMismatchError, r"indptr is \(0,\); expected \(n_query \+ 1,\)"),

@@ -96,7 +96,7 @@ def test_values_beside_a_memory_are_refused_and_arrays_without_values_too() -> N
     attention = ra.ScaledDotProductAttention(dim=DIM)
     with pytest.raises(ra.UnsupportedError, match="values came beside a Memory"):
         attention(QUERY, ra.Memory(KEYS), VALUES)
-    with pytest.raises(ra.UnsupportedError, match="values is NoneType"):
+    with pytest.raises(ra.UnsupportedError, match="values is None"):
         attention(QUERY, KEYS)
     with pytest.raises(ra.UnsupportedError, match="item 0: 1 inputs came"):
         attention.forward_batch([(ra.Memory(KEYS),)])

@@ -34,9 +34,9 @@ VALUES = RANDOM.standard_normal((9, DIM)).astype(np.float32)
         ((KEYS, VALUES[:8]), ra.DimensionMismatchError, r"values is \(8, 12\); .* n_key = 9, from keys \(9, 12\)"),
         ((KEYS * np.inf,), ra.NumericalInstabilityError, "keys holds"),
         ((KEYS, VALUES * np.nan), ra.NumericalInstabilityError, "values holds nan"),
-        (("keys",), ra.UnsupportedError, "keys is str"),
+        (("keys",), ra.UnsupportedError, "keys is a str"),
         ((KEYS.astype(complex),), ra.UnsupportedError, "keys is an array of complex"),
-        ((None,), ra.UnsupportedError, "keys is NoneType"),
+        ((None,), ra.UnsupportedError, "keys is None"),
     ],
 )
 def test_rows_that_are_none_are_refused(arguments: tuple[Any, ...], error: type[Exception], words: str) -> None:
@@ -82,7 +82,7 @@ def test_values_for_a_memory_of_keys_alone_are_refused() -> None:
         ({"ids": [-1]}, ra.OutOfBoundsError, "ids holds -1"),
         ({"ids": [1.0]}, ra.UnsupportedError, "ids is an array of float64"),
         ({"ids": [True]}, ra.UnsupportedError, "ids is an array of bool"),
-        ({"ids": "all"}, ra.UnsupportedError, "ids is str"),
+        ({"ids": "all"}, ra.UnsupportedError, "ids is a str"),
         ({"oldest": 10}, ra.OutOfBoundsError, "oldest is 10; expected 0 to 9"),
         ({"oldest": -1}, ra.OutOfBoundsError, "oldest is -1"),
         ({"oldest": 1.0}, ra.UnsupportedError, "oldest is 1.0; expected an integer"),

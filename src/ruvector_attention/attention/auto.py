@@ -12,10 +12,10 @@ from .. import engine, registry
 from ..arrays import ArrayLike, Float32Array, as_array
 from ..base import Attention
 from ..config import AttentionConfig, Setting
-from ..errors import DimensionMismatchError, UnsupportedError
+from ..errors import DimensionMismatchError, OutOfBoundsError, UnsupportedError
 from ..masks import AttentionMask, CausalMask, COOMask
 from ..memory import KeysLike
-from ..options import Causal, CheckFinite, KeyLengths, Mask, Training
+from ..options import Causal, CheckFinite, KeyLengths, Mask, Training, check_flags, is_causal
 from ..products import contiguous
 from ..registry import register
 from ..specs import KEYS, QUERY, VALUES, Binding
@@ -157,6 +157,7 @@ class AutoAttention(Attention):
         check_finite: CheckFinite = True,
     ) -> Float32Array:
         """The outputs, (..., n_query, dim_value). A Memory takes the place of keys and values."""
+        check_flags(training=training)
         binding = self.bind(query=query, keys=keys, values=values)
         chosen, options = self._chosen(binding, edge_index, mask, key_lengths, causal, check_finite)
         if training:
@@ -196,11 +197,12 @@ class AutoAttention(Attention):
         self, binding: Binding, edge_index: Any, mask: Any, key_lengths: Any, causal: bool | None, check_finite: bool
     ) -> tuple[str, dict[str, Any]]:
         """The mechanism, and the options for its call."""
-        is_causal = self.config.causal if causal is None else bool(causal)
+        check_flags(check_finite=check_finite)
+        causal = is_causal(causal, self.config.causal)
         choice = self._choice(binding, edge_index, mask, key_lengths)
-        options = {"mask": mask, "key_lengths": key_lengths, "causal": is_causal, "check_finite": check_finite}
+        options = {"mask": mask, "key_lengths": key_lengths, "causal": causal, "check_finite": check_finite}
         if edge_index is not None:
-            options["mask"] = _edges_as_mask(edge_index, mask)
+            options["mask"] = _edges_as_mask(_checked_edges(edge_index, binding), mask)
         return choice.mechanism, options
 
     def _choice(self, binding: Binding, edge_index: Any, mask: Any, key_lengths: Any) -> Choice:
@@ -208,7 +210,7 @@ class AutoAttention(Attention):
         figures: dict[str, float] = {"n_query": n_query, "n_key": n_key, "dim": self.config.dim}
         exact = "scaled_dot_product"
         if edge_index is not None:
-            count = _checked_edges(edge_index).shape[1]
+            count = _checked_edges(edge_index, binding).shape[1]
             figures["edges"] = count
             return Choice(exact, f"{count} edges say which keys a query sees: nothing else is computed", figures)
         arrays = [contiguous(array) for array in binding.arrays]
@@ -256,18 +258,26 @@ def _counted(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
-def _checked_edges(edge_index: ArrayLike) -> npt.NDArray[Any]:
+def _checked_edges(edge_index: ArrayLike, binding: Binding) -> npt.NDArray[Any]:
     edges = as_array("edge_index", edge_index)
     if edges.dtype.kind not in "iu":
         raise UnsupportedError(f"edge_index is an array of {edges.dtype.name}; expected integers")
     if edges.ndim != 2 or edges.shape[0] != 2:
-        raise DimensionMismatchError(f"edge_index is {edges.shape}; expected (2, E)", expected=2, actual=edges.shape)
+        raise DimensionMismatchError(
+            f"edge_index is {edges.shape}; expected (2, n_edges)", expected=2, actual=edges.shape
+        )
+    for row, axis in zip(edges, ("n_key", "n_query"), strict=True):
+        wrong = row[(row < 0) | (row >= binding.sizes[axis])]
+        if wrong.size:
+            raise OutOfBoundsError(
+                f"edge_index names {axis[2:]} {wrong[0]}; expected 0 to {axis} - 1 = {binding.sizes[axis] - 1}"
+            )
     return edges
 
 
-def _edges_as_mask(edge_index: ArrayLike, mask: Any) -> AttentionMask:
+def _edges_as_mask(edges: npt.NDArray[Any], mask: Any) -> AttentionMask:
     """Each query's keys; within a mask object, where one came too."""
-    pairs = COOMask(np.ascontiguousarray(_checked_edges(edge_index)[::-1].T))
+    pairs = COOMask(np.ascontiguousarray(edges[::-1].T))
     if mask is None:
         return pairs
     if not isinstance(mask, AttentionMask):

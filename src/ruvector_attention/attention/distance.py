@@ -16,7 +16,7 @@ from ..errors import InvalidConfigError
 from ..geometry import midpoints
 from ..gradients import addend_gradients
 from ..memory import KeysLike
-from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Training
+from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Training, check_flags
 from ..row_weights import Part, RowWeights, item_of
 from ..specs import Binding
 from .scaled_dot_product import SoftmaxAttention
@@ -79,6 +79,7 @@ class DistanceAttention(SoftmaxAttention):
         check_finite: CheckFinite = True,
     ) -> Float32Array:
         """The outputs, (..., n_query, dim_value). A Memory takes the place of keys and values."""
+        check_flags(training=training)
         binding = self.bind(query=query, keys=keys, values=values)
         options = self._options(
             binding, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite

@@ -66,6 +66,7 @@ class _Mapped(NamedTuple):
 
     flat: Float32Array
     points: Float32Array
+    aux: Float32Array  # as the engine asks for it, (..., n, heads * spaces)
 
 
 @register
@@ -147,6 +148,7 @@ class DualSpaceAttention(DistanceAttention):
     ) -> Attended:
         c = -self.curvature
         mapped = [self._mapped(name, array, c) for name, array in zip(INPUTS[:2], inputs[:2], strict=True)]
+        options["aux"] = (mapped[0].aux, mapped[1].aux)
         own = engine.project(inputs[2], self._parameters["values_weight"])
         attended, way_back = self._sum(
             mapped[0].points, mapped[1].points, own, 1 / self.config.temperature, options, training
@@ -175,8 +177,9 @@ class DualSpaceAttention(DistanceAttention):
 
     def _weighed(self, binding: Binding, options: dict[str, Any]) -> Float32Array:
         c = -self.curvature
-        q, k = (self._mapped(*pair, c).points for pair in zip(INPUTS[:2], binding.arrays, strict=True))
-        weights = engine.weights(q, k, scale=1 / self.config.temperature, **options)
+        q, k = (self._mapped(*pair, c) for pair in zip(INPUTS[:2], binding.arrays, strict=True))
+        options["aux"] = (q.aux, k.aux)
+        weights = engine.weights(q.points, k.points, scale=1 / self.config.temperature, **options)
         return weights[..., None, :, :] if self.num_heads == 1 else weights
 
     def get_space_contributions(self, query: ArrayLike, keys: KeysLike) -> tuple[Float32Array, Float32Array]:
@@ -240,8 +243,10 @@ class DualSpaceAttention(DistanceAttention):
         points = flat.copy()
         curved = self._by_head(points)[..., self.config.euclidean_size :]
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is named by the engine
+            factors = midpoints.half_factors_of_exp0(curved, c)
             curved[...] = midpoints.kept_inside(midpoints.exp0(curved, c), c)
-        return _Mapped(flat, points)
+        aux = np.concatenate([np.zeros_like(factors), factors], axis=-1)  # dot products need nothing of a row
+        return _Mapped(flat, points, np.ascontiguousarray(aux.reshape(*x.shape[:-1], -1), np.float32))
 
     def _mapped_backward(
         self, name: str, x: Float32Array, mapped: _Mapped, grad: Array, c: float

@@ -15,7 +15,7 @@ from ..config import Setting
 from ..errors import InvalidConfigError
 from ..gradients import add_into, addend_gradients, summed_to
 from ..memory import KeysLike
-from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Training
+from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Training, check_flags
 from ..registry import register
 from ..specs import QUERY, Binding, TensorSpec
 from .multi_head import INPUT_MAPS, HeadedAttention
@@ -132,6 +132,7 @@ class DynamicHeadAttention(HeadedAttention):
         check_finite: CheckFinite = True,
     ) -> Float32Array:
         """The outputs, (..., n_query, dim). A Memory takes the place of keys and values."""
+        check_flags(training=training)
         binding = self.bind(query=query, keys=keys, values=values)
         options = self._head_options(
             binding, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite

@@ -9,10 +9,10 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arrays import ArrayLike, Float32Array
-from ..config import Setting
+from ..config import Setting, score_scale
 from ..dot_edges import DotCall, DroppedDotCall
 from ..engine import project, project_backward
-from ..errors import InvalidConfigError
+from ..errors import InvalidConfigError, NumericalInstabilityError
 from ..gradients import add_into
 from ..graph import EdgesLike, Fans, Graph
 from ..registry import register
@@ -34,11 +34,12 @@ class DotOverEdgesConfig(OverEdgesConfig):
         super().__post_init__()
         if self.dim % self.num_heads:
             raise InvalidConfigError(f"dim is {self.dim}; expected a multiple of num_heads = {self.num_heads}")
+        score_scale(1.0 if self.scale is None else self.scale, self.temperature)
 
     @property
     def score_scale(self) -> float:
         scale = (self.dim // self.num_heads) ** -0.5 if self.scale is None else self.scale
-        return scale / self.temperature
+        return score_scale(scale, self.temperature)
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,15 @@ class DotOverEdgesAttention(OverEdgesAttention):
             add_into(gradients, {f"{name}_bias": of_bias})
         return of_x
 
+    def _tempered(self, bias: Float32Array, check_finite: bool) -> Float32Array:
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # told below: -inf would hide an edge
+            tempered: Float32Array = bias / np.float32(self.config.temperature)
+        if check_finite and not np.isfinite(tempered).all():
+            raise NumericalInstabilityError(
+                "the scores of edge features overflow float32; expected features of smaller magnitude"
+            )
+        return tempered
+
     def _dot_call(
         self, query: Float32Array, keys: Float32Array, values: Float32Array, fans: Fans, training: bool,
         bias: Float32Array | None = None,
@@ -123,10 +133,9 @@ class DotOverEdgesAttention(OverEdgesAttention):
     def _gathered(
         self, nodes: Float32Array, fans: Fans, edges: Float32Array | None, training: bool, check_finite: bool
     ) -> Gathered:
-        bias = None if edges is None else self._mapped("edge", edges)
+        bias = None if edges is None else self._tempered(self._mapped("edge", edges), check_finite)
         query, keys, values = (self._mapped(name, nodes) for name in ("query", "keys", "values"))
-        tempered = None if bias is None else bias / np.float32(self.config.temperature)
-        call = self._dot_call(query, keys, values, fans, training, tempered)
+        call = self._dot_call(query, keys, values, fans, training, bias)
         out, lse = call.forward(check_finite)
 
         def backward(grad: Float32Array, gradients: dict[str, Float32Array]) -> tuple[Float32Array, Any]:

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 
-from ..arrays import ArrayLike, Float32Array, as_float32, as_numbers
+from ..arrays import ArrayLike, Float32Array, as_float32, as_numbers, require_finite
 from ..config import Setting
 from ..engine import Rotary
-from ..errors import DimensionMismatchError, NumericalInstabilityError, OutOfBoundsError
+from ..errors import DimensionMismatchError, OutOfBoundsError
 from ..memory import KeysLike
 from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Training
 from ..products import Angles, rotate_rows
@@ -86,8 +86,7 @@ class GraphRoPEAttention(ScoredAttention):
             raise DimensionMismatchError(
                 f"{name} is {positions.shape}; expected a shape that broadcasts to {shape}", expected=shape
             ) from None
-        if not np.isfinite(positions).all():
-            raise NumericalInstabilityError(f"{name} holds NaN or infinity; expected finite numbers")
+        require_finite(name, positions)
         limit = self.config.max_position
         if limit is not None and abs(positions).max(initial=0) > limit:
             raise OutOfBoundsError(

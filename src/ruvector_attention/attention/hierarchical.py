@@ -15,7 +15,7 @@ from ..config import AttentionConfig, Setting
 from ..engine import contiguous, project, project_backward, raise_non_finite
 from ..errors import DimensionMismatchError, EmptyInputError, OutOfBoundsError, UnsupportedError
 from ..layout import repeated, tally
-from ..options import CheckFinite, Training
+from ..options import CheckFinite, Training, check_flags
 from ..registry import register
 from ..scoring import Edges
 from ..sparse import attend_sparse, attend_sparse_backward
@@ -110,8 +110,7 @@ class HierarchicalAttention(Attention):
         out, lse = attend_sparse(
             query, hidden, rows, edges, scale=scale, return_lse=True, check_finite=check_finite
         )  # (..., n_group, dim), (..., 1, n_group)
-        scores = scale * (hidden.astype(np.float64) @ context.astype(np.float64))
-        weights = np.exp(scores - lse[..., 0, :].astype(np.float64)[..., groups]).astype(np.float32)
+        weights = _shares(scale * (hidden.astype(np.float64) @ context.astype(np.float64)), edges, groups)
 
         def backward(grad: Float32Array, gradients: dict[str, Float32Array]) -> Float32Array:
             found = attend_sparse_backward(query, hidden, rows, edges, out, lse, contiguous(grad), scale=scale)
@@ -142,6 +141,7 @@ class HierarchicalAttention(Attention):
     ) -> tuple[_Pooled, _Pooled | None, Float32Array, Float32Array]:
         """Inside the levels, across them (None: by given weights), the weights (..., n_level) of the levels that have
         items, and those (..., n_item) of the items in the output."""
+        check_flags(check_finite=check_finite)
         (rows,) = self.bind(items=items).arrays
         if check_finite and kernels.active.all_finite(contiguous(rows), rows.size):
             raise_non_finite(items=rows)
@@ -167,6 +167,7 @@ class HierarchicalAttention(Attention):
         check_finite: CheckFinite = True,
     ) -> Float32Array:
         """The output, (..., dim)."""
+        check_flags(training=training)
         inside, across, of_levels, _ = self._both(items, levels, level_weights, check_finite)
         if across is None:  # by given weights
             output = contiguous((of_levels[..., None] * inside.output).sum(axis=-2))
@@ -224,3 +225,13 @@ class HierarchicalAttention(Attention):
             "weights": np.split(weights, np.cumsum(sizes)[:-1]),
             "metadata": about,
         }
+
+
+def _shares(scores: Any, edges: Edges, groups: Any) -> Float32Array:
+    """The softmax of scores (..., n_row) inside each group, none of which is empty: summed here, for a float32
+    logarithm of a sum is off by more than 1 where scores are large."""
+    starts = edges.indptr[:-1].astype(np.intp)
+    peaks = np.maximum.reduceat(scores[..., edges.indices], starts, axis=-1)
+    exponentials = np.exp(scores - peaks[..., groups])
+    sums = np.add.reduceat(exponentials[..., edges.indices], starts, axis=-1)
+    return np.asarray(exponentials / sums[..., groups], np.float32)

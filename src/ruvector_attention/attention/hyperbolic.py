@@ -15,7 +15,7 @@ from ..config import Setting, checked_setting
 from ..geometry import frechet, midpoints, poincare
 from ..gradients import addend_gradients
 from ..memory import KeysLike
-from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, MaskLike, Training
+from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, MaskLike, Training, check_flags
 from ..products import FLOAT32
 from ..registry import register
 from ..row_weights import Part, RowWeights, item_of
@@ -216,6 +216,7 @@ class HyperbolicAttention(DistanceAttention):
         bias: ArrayLike | None,
         **options: Any,
     ) -> Float32Array:
+        check_flags(training=training)
         score_options = self._score_options(binding, mask=mask, bias=bias, **options)
         c, scale = -self.curvature, 1 / temperature
         few = None if training or len(binding.arrays[0]) > FEW else self._few(binding, score_options, scale, c)

@@ -13,12 +13,12 @@ from .. import engine, prefix
 from ..addends import ScoreShape, prepare_mask
 from ..arrays import ArrayLike, Float32Array
 from ..base import Attention
-from ..config import AttentionConfig, Setting
+from ..config import AttentionConfig, Setting, score_scale
 from ..errors import UnsupportedError
 from ..gradients import add_into, addend_gradients, summed_to
 from ..masks import AttentionMask, CausalMask
 from ..memory import KeysLike
-from ..options import Causal, CheckFinite, KeyLengths, Mask, Training
+from ..options import Causal, CheckFinite, KeyLengths, Mask, Training, check_flags, is_causal
 from ..products import FLOAT32, product
 from ..ragged import prepare_key_lengths, without_unread
 from ..registry import register
@@ -52,7 +52,7 @@ class LinearConfig(AttentionConfig):
     def row_factor(self) -> float:
         """What queries and keys are both multiplied by, so that their products are scaled scores."""
         scale = (self.dim**-0.5 if self.kernel == "favor" else 1.0) if self.scale is None else self.scale
-        return float((scale / self.temperature) ** 0.5)
+        return float(score_scale(scale, self.temperature) ** 0.5)
 
 
 def orthogonal_features(num_features: int, dim: int, seed: int) -> Float32Array:
@@ -69,13 +69,13 @@ def orthogonal_features(num_features: int, dim: int, seed: int) -> Float32Array:
     """
     random = np.random.default_rng(seed)
     pairs = -(-num_features // 2)
-    blocks = []
-    for _ in range(-(-pairs // dim)):
+    units = np.empty((pairs, dim))  # at once: of more than memory holds, nothing is computed
+    for first in range(0, pairs, dim):
         directions, corner = np.linalg.qr(random.standard_normal((dim, dim)))
         # qr alone prefers some directions; with the signs of its corner they are uniform (Mezzadri, 2007)
-        blocks.append((directions * np.sign(np.diag(corner))).T)
+        units[first : first + dim] = (directions * np.sign(np.diag(corner))).T[: pairs - first]
     lengths = np.linalg.norm(random.standard_normal((pairs, dim)), axis=1)
-    rows = (np.concatenate(blocks)[:pairs] * lengths[:, None]).astype(np.float32)
+    rows = (units * lengths[:, None]).astype(np.float32)
     both: Float32Array = np.concatenate([rows, -rows])[:num_features]
     return both
 
@@ -137,14 +137,15 @@ class LinearAttention(Attention):
         check_finite: CheckFinite = True,
     ) -> Float32Array:
         """The outputs, (..., n_query, dim_value). A Memory takes the place of keys and values."""
+        check_flags(training=training)
         binding = self.bind(query=query, keys=keys, values=values)
-        is_causal, addend = self._seen(binding, mask, key_lengths, causal, check_finite)
+        causal, addend = self._seen(binding, mask, key_lengths, causal, check_finite)
         q, k, v = self._rows(binding, addend)
         with binding.blaming_inputs():
-            if self.config.kernel == "favor" and not is_causal:
+            if self.config.kernel == "favor" and not causal:
                 attended, back = self._estimate(q, k, v, addend, check_finite)
             else:
-                attended, back = self._summed(q, k, v, addend, is_causal, binding, check_finite)
+                attended, back = self._summed(q, k, v, addend, causal, binding, check_finite)
         output = binding.restore(attended)
         if not training:
             return output
@@ -177,13 +178,13 @@ class LinearAttention(Attention):
     ) -> Float32Array:
         """The weights that the outputs are sums with, (..., n_query, n_key): what forward never makes."""
         binding = self.bind(query=query, keys=keys)
-        is_causal, addend = self._seen(binding, mask, key_lengths, causal, check_finite)
+        causal, addend = self._seen(binding, mask, key_lengths, causal, check_finite)
         q, k = self._rows(binding, addend)
         sizes = binding.sizes
         out = np.empty((*binding.lead, sizes["n_query"], sizes["n_key"]), FLOAT32)
         with binding.blaming_inputs():
             features = self._features(binding.lead, q, k, addend, check_finite)
-            for at, weights in zip(np.ndindex(*binding.lead), prefix.weights(features, causal=is_causal), strict=True):
+            for at, weights in zip(np.ndindex(*binding.lead), prefix.weights(features, causal=causal), strict=True):
                 out[at] = weights
             if check_finite and not np.isfinite(out).all():
                 engine.raise_non_finite(query=q, keys=k)
@@ -207,11 +208,12 @@ class LinearAttention(Attention):
         self, binding: Binding, mask: Any, key_lengths: ArrayLike | None, causal: bool | None, check_finite: bool
     ) -> tuple[bool, Float32Array | None]:
         """Whether the call is causal, and what is added to the logarithm of each key's features (..., 1, n_key)."""
-        is_causal = self.config.causal if causal is None else bool(causal)
+        check_flags(check_finite=check_finite)
+        seen_causal = is_causal(causal, self.config.causal)
         n_query, n_key = binding.sizes["n_query"], binding.sizes["n_key"]
         addend: Float32Array | None = None
         if isinstance(mask, CausalMask):
-            is_causal = True
+            seen_causal = True
         elif isinstance(mask, AttentionMask):
             raise UnsupportedError(f"mask is {mask!r}; expected a CausalMask, or an array (..., 1, n_key)")
         elif mask is not None:
@@ -228,7 +230,7 @@ class LinearAttention(Attention):
             binding.key_lengths = prepare_key_lengths(key_lengths, binding.lead, n_key)
             read = np.arange(n_key) < binding.key_lengths[..., None, None]
             addend = np.where(read, np.float32(0) if addend is None else addend, np.float32(-np.inf))
-        return is_causal, addend
+        return seen_causal, addend
 
     def _rows(self, binding: Binding, addend: Float32Array | None) -> list[Float32Array]:
         """The inputs as the features are made of them; keys and values repeated where an addend differs."""
@@ -298,15 +300,29 @@ class LinearAttention(Attention):
         self, lead: tuple[int, ...], query: Float32Array, keys: Float32Array, addend: Float32Array | None, check: bool
     ) -> prefix.Features:
         """Of every item of the batch ``lead``."""
+        # what is not finite would be a feature of 0, or taken for a row that sees nothing
+        if check and not all(np.isfinite(rows).all() for rows in (query, keys)):
+            engine.raise_non_finite(query=query, keys=keys)
         if self.config.kernel == "favor":
+            if check and not self._are_told(self._key_terms(keys, None, check)):
+                engine.raise_non_finite(query=query, keys=keys)
             terms = self._key_terms(keys, addend, check)
             weight = engine.contiguous(self._parameters["features"] * np.float32(self._factor))
             return prefix.Features(
                 prefix.flat(query, lead), prefix.flat(keys, lead), prefix.flat(terms, lead)[:, 0], weight
             )
-        logs = [self._mapped(rows)[0] for rows in (query, keys)]
+        with np.errstate(over="ignore", invalid="ignore"):  # told below
+            logs = [self._mapped(rows)[0] for rows in (query, keys)]
+        if check and not all(self._are_told(array) for array in logs):
+            engine.raise_non_finite(query=query, keys=keys)
         added = None if addend is None else prefix.flat(addend, lead)[:, 0]
         return prefix.Features(prefix.flat(logs[0], lead), prefix.flat(logs[1], lead), added, None)
+
+    def _are_told(self, logarithms: Float32Array) -> bool:
+        """Whether logarithms of features are of numbers; -inf, of 0, is what relu makes of a number below 0."""
+        if self.config.kernel == "relu":
+            return bool(logarithms.max(initial=0) < np.inf)
+        return bool((logarithms > prefix.NOTHING_SEEN / 2).all() and logarithms.max(initial=0) < np.inf)
 
     def _mapped(self, rows: Float32Array) -> tuple[Float32Array, Float32Array]:
         """The logarithms of elu or relu features, and their slopes."""

@@ -14,7 +14,7 @@ from ..config import Setting
 from ..errors import DimensionMismatchError, OutOfBoundsError, UnsupportedError
 from ..masks import AttentionMask, WindowMask
 from ..memory import KeysLike
-from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, MaskLike, Out, Training
+from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, MaskLike, Out, Training, check_flags, is_causal
 from ..registry import register
 from ..specs import KEYS, QUERY, VALUES, Binding
 from .scaled_dot_product import PLANS, ScaledDotProductConfig, SoftmaxAttention
@@ -81,6 +81,7 @@ class LocalGlobalAttention(SoftmaxAttention):
         out: Out = None,
     ) -> Float32Array:
         """The outputs, (..., n_query, dim_value). A mask or a bias counts inside the pattern."""
+        check_flags(training=training)
         binding = self.bind(query=query, keys=keys, values=values)
         options = self._pattern_options(
             binding, position, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
@@ -131,7 +132,7 @@ class LocalGlobalAttention(SoftmaxAttention):
 
     def _pattern(self, causal: bool | None) -> WindowMask:
         config = self.config
-        return WindowMask(config.window, config.global_tokens, config.causal if causal is None else bool(causal))
+        return WindowMask(config.window, config.global_tokens, is_causal(causal, config.causal))
 
     def _pattern_options(
         self, binding: Binding, position: ArrayLike | None, *, mask: MaskLike, causal: bool | None, **options: Any

@@ -16,9 +16,11 @@ from ..config import AttentionConfig, Setting
 from ..errors import InvalidConfigError
 from ..gradients import addend_gradients, summed_to
 from ..memory import KeysLike
-from ..options import Causal, CheckFinite, KeyLengths, Mask, Training
+from ..options import Causal, CheckFinite, KeyLengths, Mask, Training, check_flags, is_causal
 from ..specs import KEYS, QUERY, VALUES, Binding
 from .mixture_call import Call, Expert, Float64Array, Routing
+
+MOST_EXPERTS = 4096  # each is an object with parameters of its own
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class MixtureConfig(AttentionConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.num_experts is not None and self.num_experts > MOST_EXPERTS:
+            raise InvalidConfigError(f"num_experts is {self.num_experts}; expected at most {MOST_EXPERTS}")
         listed = self.expert_configs()
         if self.num_experts is not None and len(listed) != self.num_experts:
             raise InvalidConfigError(f"num_experts is {self.num_experts}; expected {len(listed)}, as experts lists")
@@ -151,6 +155,7 @@ class MixtureAttention(Attention):
         training: bool,
         check_finite: bool,
     ) -> tuple[Float32Array, Routing, Any]:
+        check_flags(training=training)
         call = self._call(binding, mask, key_lengths, causal, check_finite)
         routing, kept = self._route(call.query, training)
         with binding.blaming_inputs():
@@ -173,8 +178,9 @@ class MixtureAttention(Attention):
         return output, routing, kept
 
     def _call(self, binding: Binding, mask: Any, key_lengths: Any, causal: bool | None, check_finite: bool) -> Call:
-        is_causal = self.config.causal if causal is None else bool(causal)
-        return Call(self._experts, binding, mask, key_lengths, is_causal, check_finite)
+        check_flags(check_finite=check_finite)
+        causal = is_causal(causal, self.config.causal)
+        return Call(self._experts, binding, mask, key_lengths, causal, check_finite)
 
     def attention_weights(
         self,

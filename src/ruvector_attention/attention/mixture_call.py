@@ -102,6 +102,7 @@ class Call:
         if isinstance(mask, CausalMask):
             self.causal = True
         elif isinstance(mask, AttentionMask):
+            mask._check(self.n_query, self.n_key)
             self.rule = mask
         elif mask is not None:
             scores = ScoreShape(self.lead, self.n_query, self.n_key)

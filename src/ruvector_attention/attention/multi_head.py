@@ -13,7 +13,7 @@ from ..config import Setting
 from ..errors import InvalidConfigError, OutOfBoundsError, UnsupportedError
 from ..gradients import add_into, addend_gradients
 from ..memory import KeysLike
-from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, MaskLike, Out, Training
+from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, MaskLike, Out, Training, check_flags
 from ..registry import register
 from ..rows import RowMap
 from ..specs import Binding, TensorSpec
@@ -215,6 +215,7 @@ class HeadedAttention(SoftmaxAttention):
         bias: ArrayLike | None,
         **options: Any,
     ) -> Float32Array:
+        check_flags(training=training)
         head_options = self._head_options(binding, mask=mask, bias=bias, **options)
         target = None if out is None else self._target(out, binding, training, mask=mask, bias=bias)
         inputs = self._training_arrays(binding) if training else binding.arrays

@@ -10,13 +10,13 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import numpy as np
 
 from .. import kernels
-from ..arrays import ArrayLike, Float32Array
+from ..arrays import ArrayLike, Float32Array, as_array
 from ..base import Attention
 from ..config import AttentionConfig, Setting
 from ..engine import contiguous, raise_non_finite
 from ..errors import DimensionMismatchError, OutOfBoundsError, UnsupportedError
 from ..graph import EdgesLike, Fans, Graph
-from ..options import CheckFinite, Training
+from ..options import CheckFinite, Training, check_flags
 from ..specs import TensorSpec
 
 NODES = TensorSpec("nodes", "... n_node dim", "features of every node")
@@ -63,6 +63,7 @@ class Bound(NamedTuple):
     nodes: Float32Array
     graph: Graph
     features: Any
+    given: bool = False  # features that a mechanism could have made itself
 
 
 class OverEdgesAttention(Attention):
@@ -82,12 +83,13 @@ class OverEdgesAttention(Attention):
         return {"ends": 2, **super()._fixed_axes()}
 
     def _bound(self, nodes: ArrayLike, edge_index: EdgesLike, edge_attr: ArrayLike, check_finite: bool) -> Bound:
+        check_flags(check_finite=check_finite)
         binding = self.bind(nodes=nodes)
         graph = Graph.of(edge_index, binding.sizes["n_node"])
         edges = None
         if edge_attr is not None and getattr(self.config, "edge_dim", None) is None:
             raise UnsupportedError(f"edge_attr came, but edge_dim of {self!r} is None; expected no edge_attr")
-        if edge_attr is not None and (graph.n_edges or np.size(edge_attr)):  # a graph without edges has no features
+        if edge_attr is not None and (graph.n_edges or as_array("edge_attr", edge_attr).size):  # else it has none
             (edges,) = self.bind(edge_attr=edge_attr).arrays
             if edges.shape[-2] != graph.n_edges:
                 raise DimensionMismatchError(
@@ -140,6 +142,7 @@ class OverEdgesAttention(Attention):
         return self._forward(self._bound(nodes, edge_index, edge_attr, check_finite), training, check_finite)
 
     def _forward(self, bound: Bound, training: bool, check_finite: bool) -> Float32Array:
+        check_flags(training=training)
         fans, found = self._run(bound, training, check_finite)
         if training:
 

@@ -12,12 +12,12 @@ from .. import engine
 from ..addends import ScoreShape, prepare_bias, prepare_mask
 from ..arrays import FLOAT32, ArrayLike, Float32Array, as_output
 from ..base import Attention
-from ..config import AttentionConfig, Setting
+from ..config import AttentionConfig, Setting, score_scale
 from ..errors import NumericalInstabilityError, UnsupportedError
 from ..gradients import addend_gradients
 from ..masks import AttentionMask, CausalMask
 from ..memory import KeysLike, Memory
-from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, MaskLike, Out, Training
+from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, MaskLike, Out, Training, check_flags, is_causal
 from ..ragged import prepare_key_lengths, without_unread
 from ..registry import register
 from ..rows import Rows
@@ -39,7 +39,7 @@ class SoftmaxConfig(AttentionConfig):
     def score_scale(self, channels: int) -> float:
         """The one factor between a dot product of ``channels`` products and its score."""
         scale = channels**-0.5 if self.scale is None else self.scale
-        return scale / self.temperature
+        return score_scale(scale, self.temperature)
 
 
 @dataclass(frozen=True)
@@ -134,14 +134,15 @@ class SoftmaxAttention(Attention):
         num_heads: int | None = None,
     ) -> dict[str, Any]:
         """The keywords by which the engine is told how scores are made; masks, bias and lengths checked."""
-        is_causal = self.config.causal if causal is None else bool(causal)
+        check_flags(check_finite=check_finite)
+        causal = is_causal(causal, self.config.causal)
         options: dict[str, Any] = {"normalize": self.config.normalize, "check_finite": check_finite}
         scores = ScoreShape(binding.lead, binding.sizes["n_query"], binding.sizes["n_key"], num_heads)
         if isinstance(mask, AttentionMask):
-            plan = (mask & CausalMask() if is_causal else mask).plan(scores.n_query, scores.n_key)
+            plan = (mask & CausalMask() if causal else mask).plan(scores.n_query, scores.n_key)
             options[PLANS[type(plan)]] = plan
         else:
-            options["causal"] = is_causal
+            options["causal"] = causal
             if mask is not None:
                 options["mask"] = prepare_mask(mask, scores, check_finite=check_finite)
         if self.config.top_k is not None:
@@ -218,7 +219,8 @@ class ScaledDotProductAttention(SoftmaxAttention):
         """The outputs, (..., n_query, dim_value). A Memory takes the place of keys and values."""
         config = self.config
         # The everyday call has nothing to convert and nothing to say that it does not already satisfy.
-        if mask is None and bias is None and key_lengths is None and config.top_k is None and not training:
+        plain = training is False and (check_finite is True or check_finite is False)
+        if plain and mask is None and bias is None and key_lengths is None and config.top_k is None:
             if are_plain_matrices(query, keys, values, self._dim, config.max_sequence_length):
                 if out is not None:
                     as_output(out, (len(query), values.shape[1]), query=query, keys=keys, values=values)
@@ -228,7 +230,7 @@ class ScaledDotProductAttention(SoftmaxAttention):
                         keys,
                         values,
                         scale=self._scale,
-                        causal=config.causal if causal is None else bool(causal),
+                        causal=config.causal if causal is None else is_causal(causal, config.causal),
                         normalize=config.normalize,
                         check_finite=check_finite,
                         out=out,
@@ -240,6 +242,7 @@ class ScaledDotProductAttention(SoftmaxAttention):
                 recalled = self._recall(query, keys.rows, causal, check_finite, out)
                 if recalled is not None:
                     return recalled
+        check_flags(training=training)
         binding = self.bind(query=query, keys=keys, values=values)
         options = self._score_options(
             binding, mask=mask, bias=bias, key_lengths=key_lengths, causal=causal, check_finite=check_finite
@@ -274,7 +277,7 @@ class ScaledDotProductAttention(SoftmaxAttention):
                 keys,
                 values,
                 scale=self._scale,
-                causal=config.causal if causal is None else bool(causal),
+                causal=config.causal if causal is None else is_causal(causal, config.causal),
                 check_finite=check_finite,
                 out=target,
             )

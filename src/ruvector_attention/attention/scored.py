@@ -11,6 +11,7 @@ from ..arrays import ArrayLike, Float32Array
 from ..config import Setting
 from ..errors import DimensionMismatchError, InvalidConfigError
 from ..memory import KeysLike
+from ..options import check_flags
 from ..specs import KEYS, QUERY, VALUES, Binding
 from .scaled_dot_product import ScaledDotProductConfig, SoftmaxAttention
 
@@ -98,6 +99,7 @@ class ScoredAttention(SoftmaxAttention):
         bias: Any,
         **addends: Any,
     ) -> Float32Array:
+        check_flags(training=training)
         binding = self.bind(query=query, keys=keys, values=values)
         addition, options = self._prepared(binding, own, {"mask": mask, "bias": bias, **addends})
         options |= addition.options

@@ -88,7 +88,7 @@ class StructuralAttention(BesideEdgesAttention):
             )
         if check_finite and kernels.active.all_finite(contiguous(features), features.size):
             raise_non_finite(features=features)
-        return bound._replace(features=features)
+        return bound._replace(features=features, given=True)
 
     def _edge_rows(self, bound: Bound, fans: Fans) -> Float32Array:
         of_nodes = bound.features
@@ -109,7 +109,7 @@ class StructuralAttention(BesideEdgesAttention):
             (fans.targets, of_product * of_nodes[..., fans.sources, :]),
         ):
             np.add.at(flat, at, np.moveaxis(of_end, -2, 0))
-        return {"features": total}
+        return {"features": total} if bound.given else {}
 
     def _star_features(self, bound: Bound, present: Any, edges: Any) -> Any:
         return bound.features[..., present, :]

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import engine
-from ..arrays import ArrayLike, Float32Array, as_numbers
+from ..arrays import ArrayLike, Float32Array, as_numbers, require_finite
 from ..config import Setting
-from ..errors import DimensionMismatchError, NumericalInstabilityError, OutOfBoundsError
+from ..errors import DimensionMismatchError, OutOfBoundsError
 from ..masks import AttentionMask
 from ..memory import KeysLike
-from ..options import Bias, CheckFinite, KeyLengths, Mask, Training
+from ..options import Bias, CheckFinite, KeyLengths, Mask, Training, is_causal
 from ..registry import register
 from ..specs import Binding
 from .scaled_dot_product import PLANS
@@ -56,8 +56,7 @@ def _times(name: str, given: ArrayLike, count: int, axis: str) -> Times64:
         raise DimensionMismatchError(
             f"{name} is {times.shape}; expected ({axis},) with {axis} = {count}", expected=(count,), actual=times.shape
         )
-    if not np.isfinite(times).all():
-        raise NumericalInstabilityError(f"{name} holds NaN or infinity; expected finite numbers")
+    require_finite(name, times)
     falls = np.flatnonzero(np.diff(times) < 0)
     if falls.size:
         at = int(falls[0])
@@ -129,7 +128,7 @@ class TemporalAttention(ScoredAttention):
         self, binding: Binding, own: dict[str, Any], addends: dict[str, Any]
     ) -> tuple[Addition, dict[str, Any]]:
         query, keys = self._both_times(binding, own["query_times"], own["key_times"])
-        causal = self.config.causal if addends["causal"] is None else bool(addends["causal"])
+        causal = is_causal(addends["causal"], self.config.causal)
         mask = addends["mask"]
         seen = SeenUntil(np.searchsorted(keys, query, side="right")) if causal else None
         if seen is not None and isinstance(mask, AttentionMask):

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..arrays import ArrayLike
-from ._points import TINY, Array, dot, negative, points, ratio, weights_of
+from ._points import TINY, Array, dot, negative, overflow_is_told, points, ratio, weights_of
 
 MOST_STEPS = 500
 
 
+@overflow_is_told
 def project_to_hyperboloid(x: ArrayLike, curvature: float = -1.0) -> Any:
     """The point with the spatial coordinates of x (..., 1 + dim)."""
     c = negative(curvature)
@@ -22,6 +23,7 @@ def project_to_hyperboloid(x: ArrayLike, curvature: float = -1.0) -> Any:
     return given.answer(_on(given.arrays[0], c))
 
 
+@overflow_is_told
 def project_to_tangent(x: ArrayLike, v: ArrayLike, curvature: float = -1.0) -> Any:
     """The part of v that is tangent at x."""
     c = negative(curvature)
@@ -31,6 +33,7 @@ def project_to_tangent(x: ArrayLike, v: ArrayLike, curvature: float = -1.0) -> A
     return given.answer(v + c * _minkowski(x, v) * x)
 
 
+@overflow_is_told
 def inner_product(x: ArrayLike, u: ArrayLike, v: ArrayLike, curvature: float = -1.0) -> Any:
     """Of two tangent vectors at x: -u_0 v_0 + <u, v>, (...)."""
     negative(curvature)
@@ -38,6 +41,7 @@ def inner_product(x: ArrayLike, u: ArrayLike, v: ArrayLike, curvature: float = -
     return given.answer(_minkowski(*given.arrays[1:])[..., 0])
 
 
+@overflow_is_told
 def distance(x: ArrayLike, y: ArrayLike, curvature: float = -1.0) -> Any:
     """(1/sqrt(c)) arcosh(-c <x, y>), (...).
 
@@ -50,6 +54,7 @@ def distance(x: ArrayLike, y: ArrayLike, curvature: float = -1.0) -> Any:
     return given.answer(_distance(x, y, c)[..., 0])
 
 
+@overflow_is_told
 def exp_map(x: ArrayLike, v: ArrayLike, curvature: float = -1.0) -> Any:
     """The point that the geodesic from x with velocity v reaches at time 1."""
     c = negative(curvature)
@@ -61,6 +66,7 @@ def exp_map(x: ArrayLike, v: ArrayLike, curvature: float = -1.0) -> Any:
     return given.answer(_on(np.cosh(reach) * x + ratio(np.sinh(reach), reach) * v, c))
 
 
+@overflow_is_told
 def log_map(x: ArrayLike, y: ArrayLike, curvature: float = -1.0) -> Any:
     """The velocity with which exp_map goes from x to y."""
     c = negative(curvature)
@@ -72,6 +78,7 @@ def log_map(x: ArrayLike, y: ArrayLike, curvature: float = -1.0) -> Any:
     return given.answer(ratio(root, np.sinh(root)) * (gap - 0.5 * c * _minkowski(gap, gap) * x))
 
 
+@overflow_is_told
 def transport(x: ArrayLike, y: ArrayLike, v: ArrayLike, curvature: float = -1.0) -> Any:
     """The tangent vector v at x carried along the geodesic to y; its length stays."""
     c = negative(curvature)
@@ -81,6 +88,7 @@ def transport(x: ArrayLike, y: ArrayLike, v: ArrayLike, curvature: float = -1.0)
     return given.answer(v + c * _minkowski(y, v) / (1 - c * _minkowski(x, y)) * (x + y))
 
 
+@overflow_is_told
 def centroid(x: ArrayLike, weights: ArrayLike | None = None, curvature: float = -1.0) -> Any:
     """The weighted sum of rows x (..., n, 1 + dim), brought back to the hyperboloid: the gyromidpoint."""
     c = negative(curvature)
@@ -90,6 +98,7 @@ def centroid(x: ArrayLike, weights: ArrayLike | None = None, curvature: float = 
     return given.answer(_on(total / np.sqrt(np.maximum(-c * _minkowski(total, total), TINY)), c))
 
 
+@overflow_is_told
 def to_ball(x: ArrayLike, curvature: float = -1.0) -> Any:
     """The same points in the Poincaré ball, (..., dim)."""
     from .poincare import project_to_ball
@@ -141,12 +150,15 @@ def mean_of(rows: Array, weights: Array, tolerance: float) -> Array:
     for _ in range(MOST_STEPS):
         at, shares = mean[moving], weights[moving]
         cosh = -(at * signs) @ rows.T
-        slope = angles(cosh)[1]
+        d, slope = angles(cosh)
         pull = (shares * slope) @ rows
         pull = pull + _minkowski(at, pull) * at
         bound = (shares * np.maximum(slope * cosh, 1.0)).sum(axis=1, keepdims=True)
         step = pull / np.maximum(bound, TINY)
         reach = np.sqrt(np.maximum(_minkowski(step, step), 0.0))
+        # no mean is further away than the rows: what says so is rounding, of coordinates far out
+        shorter = np.minimum(1.0, d.max(axis=1, keepdims=True, initial=0.0) / np.maximum(reach, TINY))
+        step, reach = step * shorter, reach * shorter
         mean[moving] = _on(np.cosh(reach) * at + ratio(np.sinh(reach), reach) * step, 1.0)
         moving = moving[(reach * bound)[:, 0] > tolerance]
         if not moving.size:

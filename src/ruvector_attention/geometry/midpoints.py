@@ -25,6 +25,7 @@ from .poincare import BALL_EPS, midpoint_of_sums
 Float32Array = npt.NDArray[np.float32]
 
 EPS = BALL_EPS[np.float32]
+FARTHEST = float(np.arctanh(1 - 0.5 * EPS))  # sqrt(c) |v| of the points that exp_0 takes to OUTPUT_EPS
 OUTPUT_EPS = 0.5 * EPS  # an output lies between values that were brought inside by EPS: only rounding meets this limit
 
 
@@ -158,6 +159,14 @@ def log0_backward(x: Array, grad: Array, c: float) -> tuple[Array, float]:
 
 def exp0(v: Array, c: float) -> Array:
     return _radial(v, c, _tanh_ratio)[0]
+
+
+def half_factors_of_exp0(v: Array, c: float) -> Array:
+    """1 / (1 - c |x|^2) of x = exp_0(v) as ``kept_inside`` leaves it, (..., 1): cosh^2(sqrt(c) |v|), for of a float32 x
+    near the boundary 1 - |x| has few digits left."""
+    v = v.astype(np.float64)
+    factors: Array = np.cosh(np.minimum(np.sqrt(c * dot(v, v)), FARTHEST)) ** 2
+    return factors
 
 
 def exp0_backward(v: Array, grad: Array, c: float) -> tuple[Array, float]:

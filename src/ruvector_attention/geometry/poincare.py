@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import ArrayLike, as_numbers
+from ..arrays import ArrayLike, as_numbers, require_finite
 from ..errors import DimensionMismatchError
 from . import lorentz
-from ._points import TINY, Array, dot, length, negative, points, ratio, weights_of
+from ._points import TINY, Array, dot, length, negative, number, overflow_is_told, points, ratio, weights_of
 
 #: How far inside of the boundary projected points lie, as a share of the radius: what float32, and what float64, tell
 #: from the boundary itself.
 BALL_EPS = {np.float32: 1e-6, np.float64: 1e-10}
 
 
+@overflow_is_told
 def project_to_ball(x: ArrayLike, curvature: float = -1.0, eps: float | None = None) -> Any:
     """x where it is inside; x / |x| * (1 - eps) / sqrt(c) where it is not. eps is 1e-6, in float64 1e-10.
 
@@ -29,28 +30,34 @@ def project_to_ball(x: ArrayLike, curvature: float = -1.0, eps: float | None = N
     """
     c = negative(curvature)
     given = points(x=x)
-    return given.answer(_inside(given.arrays[0], c, BALL_EPS[given.dtype] if eps is None else eps))
+    share = BALL_EPS[given.dtype] if eps is None else number("eps", eps, above=0, below=1)
+    return given.answer(_inside(given.arrays[0], c, share))
 
 
+@overflow_is_told
 def conformal_factor(x: ArrayLike, curvature: float = -1.0) -> Any:
     """lambda_x, (..., 1)."""
     c, (x,), answer = _enter(curvature, x=x)
-    return answer(_factor(x, c))
+    return answer(_factor(x, c), inside=False)
 
 
+@overflow_is_told
 def mobius_add(x: ArrayLike, y: ArrayLike, curvature: float = -1.0) -> Any:
     """((1 + 2c<x,y> + c|y|^2) x + (1 - c|x|^2) y) / (1 + 2c<x,y> + c^2 |x|^2 |y|^2)"""
     c, (x, y), answer = _enter(curvature, x=x, y=y)
     return answer(_add(x, y, c))
 
 
+@overflow_is_told
 def mobius_scalar(factor: float, x: ArrayLike, curvature: float = -1.0) -> Any:
     """factor (*) x = tanh(factor * artanh(sqrt(c) |x|)) x / (sqrt(c) |x|)"""
     c, (x,), answer = _enter(curvature, x=x)
+    factor = number("factor", factor)
     norm = np.sqrt(c) * length(x)
     return answer(ratio(np.tanh(factor * np.arctanh(norm)), norm, factor) * x)
 
 
+@overflow_is_told
 def mobius_matvec(matrix: ArrayLike, x: ArrayLike, curvature: float = -1.0) -> Any:
     """M (*) x = exp_0(M log_0(x)), with M (n, dim): (..., n)."""
     c, (x,), answer = _enter(curvature, x=x)
@@ -59,9 +66,11 @@ def mobius_matvec(matrix: ArrayLike, x: ArrayLike, curvature: float = -1.0) -> A
         raise DimensionMismatchError(
             f"matrix is {m.shape}; expected (n, dim) with dim = {x.shape[-1]}, from x {x.shape}"
         )
+    require_finite("matrix", m)
     return answer(_exp0(_log0(x, c) @ m.T, c))
 
 
+@overflow_is_told
 def distance(x: ArrayLike, y: ArrayLike, curvature: float = -1.0) -> Any:
     """(1/sqrt(c)) arcosh(1 + 2c|x-y|^2 / ((1-c|x|^2)(1-c|y|^2))), (...)
 
@@ -72,6 +81,7 @@ def distance(x: ArrayLike, y: ArrayLike, curvature: float = -1.0) -> Any:
     return answer(_distance(x, y, c)[..., 0], inside=False)
 
 
+@overflow_is_told
 def exp_map(x: ArrayLike, v: ArrayLike, curvature: float = -1.0) -> Any:
     """The point that the geodesic from x with velocity v reaches at time 1."""
     c = negative(curvature)
@@ -84,6 +94,7 @@ def exp_map(x: ArrayLike, v: ArrayLike, curvature: float = -1.0) -> Any:
     return given.answer(_inside(_add(x, reach * v / (np.sqrt(c) * np.maximum(norm, TINY)), c), c, eps))
 
 
+@overflow_is_told
 def log_map(x: ArrayLike, y: ArrayLike, curvature: float = -1.0) -> Any:
     """The velocity with which exp_map goes from x to y."""
     c, (x, y), answer = _enter(curvature, x=x, y=y)
@@ -91,6 +102,7 @@ def log_map(x: ArrayLike, y: ArrayLike, curvature: float = -1.0) -> Any:
     return answer(_distance(x, y, c) / _factor(x, c) * step / np.maximum(length(step), TINY), inside=False)
 
 
+@overflow_is_told
 def transport(x: ArrayLike, y: ArrayLike, v: ArrayLike, curvature: float = -1.0) -> Any:
     """The tangent vector v at x carried along the geodesic to y; its length stays."""
     c = negative(curvature)
@@ -100,6 +112,7 @@ def transport(x: ArrayLike, y: ArrayLike, v: ArrayLike, curvature: float = -1.0)
     return given.answer(_factor(x, c) / _factor(y, c) * _gyration(y, -x, given.arrays[2], c))
 
 
+@overflow_is_told
 def inner_product(x: ArrayLike, u: ArrayLike, v: ArrayLike, curvature: float = -1.0) -> Any:
     """Of two tangent vectors at x, lambda_x^2 <u, v>, (...)."""
     c = negative(curvature)
@@ -108,6 +121,7 @@ def inner_product(x: ArrayLike, u: ArrayLike, v: ArrayLike, curvature: float = -
     return given.answer((_factor(_inside(x, c, BALL_EPS[given.dtype]), c) ** 2 * dot(u, v))[..., 0])
 
 
+@overflow_is_told
 def gyromidpoint(x: ArrayLike, weights: ArrayLike | None = None, curvature: float = -1.0) -> Any:
     """1/2 (*) (sum w lambda x / sum w (lambda - 1)) of rows x (..., n, dim) with weights (..., n): (..., dim).
 
@@ -119,6 +133,7 @@ def gyromidpoint(x: ArrayLike, weights: ArrayLike | None = None, curvature: floa
     return answer(midpoint_of_sums((w * factor * x).sum(axis=-2), (w * (factor - 1)).sum(axis=-2), c))
 
 
+@overflow_is_told
 def frechet_mean(
     x: ArrayLike, weights: ArrayLike | None = None, curvature: float = -1.0, tolerance: float = 1e-6
 ) -> Any:
@@ -127,6 +142,7 @@ def frechet_mean(
     Iterated until it is within ``tolerance`` / sqrt(c) of the exact one.
     """
     c, (x,), answer = _enter(curvature, x=x)
+    tolerance = number("tolerance", tolerance, above=0)
     w = weights_of(weights, x)[..., 0]
     lead = np.broadcast_shapes(w.shape[:-1], x.shape[:-2])
     rows = np.broadcast_to(x, (*lead, *x.shape[-2:])).reshape(-1, *x.shape[-2:])
@@ -140,6 +156,7 @@ def frechet_mean(
     return answer(mean[..., 1:] / (1 + mean[..., :1]) / root)
 
 
+@overflow_is_told
 def to_hyperboloid(x: ArrayLike, curvature: float = -1.0) -> Any:
     """The same points on the hyperboloid, (..., 1 + dim), time first."""
     c, (x,), answer = _enter(curvature, x=x)
@@ -170,7 +187,7 @@ def _enter(curvature: float, **named: ArrayLike) -> tuple[float, list[Array], An
     eps = BALL_EPS[given.dtype]
 
     def answer(result: Array, inside: bool = True) -> Any:
-        return given.answer(_inside(result, c, eps) if inside and result.shape[-1] > 1 else result)
+        return given.answer(_inside(result, c, eps) if inside else result)
 
     return c, [_inside(array, c, eps) for array in given.arrays], answer
 

@@ -135,7 +135,7 @@ class EuclideanSpace:
 
     def transport(self, x: ArrayLike, y: ArrayLike, v: ArrayLike) -> Any:
         given = points(x=x, y=y, v=v)
-        return given.answer(given.arrays[2])
+        return given.answer(np.broadcast_arrays(*given.arrays)[2])
 
     def project(self, x: ArrayLike) -> Any:
         given = points(x=x)
@@ -218,7 +218,9 @@ class ProductSpace:
                     expected=self.dim,
                     actual=array.shape[-1],
                 )
-        return given
+        lead = np.broadcast_shapes(*(array.shape[:-1] for array in given.arrays))
+        spread = tuple(np.broadcast_to(array, (*lead, self.dim)) for array in given.arrays)
+        return given._replace(arrays=spread)
 
     def _each(self, method: str, **named: ArrayLike) -> list[Array]:
         given = self._points(**named)

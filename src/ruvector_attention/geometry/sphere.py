@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..arrays import ArrayLike
-from ._points import TINY, Array, dot, length, points, positive, ratio, weights_of
+from ._points import TINY, Array, dot, length, number, overflow_is_told, points, positive, ratio, weights_of
 
 MOST_STEPS = 500
 
 
+@overflow_is_told
 def project_to_sphere(x: ArrayLike, curvature: float = 1.0) -> Any:
     """x scaled to length 1 / sqrt(c); a row of zeros, which has no direction, becomes the first pole."""
     c = positive(curvature)
@@ -19,6 +20,7 @@ def project_to_sphere(x: ArrayLike, curvature: float = 1.0) -> Any:
     return given.answer(_on(given.arrays[0], c))
 
 
+@overflow_is_told
 def project_to_tangent(x: ArrayLike, v: ArrayLike, curvature: float = 1.0) -> Any:
     """The part of v that is tangent at x."""
     c = positive(curvature)
@@ -27,6 +29,7 @@ def project_to_tangent(x: ArrayLike, v: ArrayLike, curvature: float = 1.0) -> An
     return given.answer(_tangent(_on(x, c), v, c))
 
 
+@overflow_is_told
 def inner_product(x: ArrayLike, u: ArrayLike, v: ArrayLike, curvature: float = 1.0) -> Any:
     """Of two tangent vectors at x, (...)."""
     positive(curvature)
@@ -34,6 +37,7 @@ def inner_product(x: ArrayLike, u: ArrayLike, v: ArrayLike, curvature: float = 1
     return given.answer(dot(*given.arrays[1:])[..., 0])
 
 
+@overflow_is_told
 def distance(x: ArrayLike, y: ArrayLike, curvature: float = 1.0) -> Any:
     """The angle between x and y, divided by sqrt(c), (...).
 
@@ -46,6 +50,7 @@ def distance(x: ArrayLike, y: ArrayLike, curvature: float = 1.0) -> Any:
     return given.answer(_distance(x, y, c)[..., 0])
 
 
+@overflow_is_told
 def exp_map(x: ArrayLike, v: ArrayLike, curvature: float = 1.0) -> Any:
     """The point that the great circle from x with velocity v reaches at time 1."""
     c = positive(curvature)
@@ -54,6 +59,7 @@ def exp_map(x: ArrayLike, v: ArrayLike, curvature: float = 1.0) -> Any:
     return given.answer(_exp(_on(x, c), v, c))
 
 
+@overflow_is_told
 def log_map(x: ArrayLike, y: ArrayLike, curvature: float = 1.0) -> Any:
     """The shortest velocity with which exp_map goes from x to y; of antipodes, between which there are many, 0."""
     c = positive(curvature)
@@ -62,6 +68,7 @@ def log_map(x: ArrayLike, y: ArrayLike, curvature: float = 1.0) -> Any:
     return given.answer(_log(x, y, c))
 
 
+@overflow_is_told
 def transport(x: ArrayLike, y: ArrayLike, v: ArrayLike, curvature: float = 1.0) -> Any:
     """The tangent vector v at x carried along the great circle to y; its length stays."""
     c = positive(curvature)
@@ -71,6 +78,7 @@ def transport(x: ArrayLike, y: ArrayLike, v: ArrayLike, curvature: float = 1.0) 
     return given.answer(v - dot(y, v) / np.maximum(1 / c + dot(x, y), TINY) * (x + y))
 
 
+@overflow_is_told
 def frechet_mean(
     x: ArrayLike, weights: ArrayLike | None = None, curvature: float = 1.0, tolerance: float = 1e-6
 ) -> Any:
@@ -79,7 +87,7 @@ def frechet_mean(
     Found from the projected sum downhill, so it is the best of a hemisphere's rows, and may be only locally best of
     rows that are spread wider.
     """
-    c = positive(curvature)
+    c, tolerance = positive(curvature), number("tolerance", tolerance, above=0)
     given = points(x=x)
     rows = _on(given.arrays[0], c)
     w = weights_of(weights, rows)

@@ -1,0 +1,193 @@
+"""What build_scripts/fuzz.py found once, each with what is right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ruvector_attention as ra
+from ruvector_attention.geometry import lorentz, poincare
+
+ONES = np.ones((3, 4), np.float32)
+
+
+@pytest.mark.parametrize("options", [{"key_lengths": 0}, {"key_lengths": 2}, {"bias": np.zeros((1, 3))}])
+@pytest.mark.parametrize("n_query", [1, 3])
+def test_weights_of_a_few_points_follow_every_option(n_query: int, options: dict[str, Any]) -> None:
+    """A length of 0 was taken for no length, and an array of options for a question."""
+    points = ONES * np.float32(0.1)
+    weights = ra.HyperbolicAttention(4).attention_weights(points[:n_query], points, **options)
+    length = options.get("key_lengths", 3)
+    expected = np.where(np.arange(3) < length, 1 / max(length, 1), 0)
+    assert np.abs(weights - expected).max() <= 1e-6
+
+
+@pytest.mark.parametrize("kernel", ["relu", "elu", "favor"])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["query", "keys"])
+def test_linear_attention_names_what_is_not_finite(name: str, bad: float, causal: bool, kernel: str) -> None:
+    """It was a feature of 0, or a query that sees nothing."""
+    inputs = {"query": ONES.copy(), "keys": ONES.copy()}
+    inputs[name][1, 2] = bad
+    attention = ra.LinearAttention(4, kernel=kernel, num_features=6, causal=causal)
+    for call in (lambda: attention.forward(**inputs, values=ONES), lambda: attention.attention_weights(**inputs)):
+        with pytest.raises(ra.NumericalInstabilityError, match=rf"{name} holds {bad} at index \(1, 2\)"):
+            call()
+
+
+def test_linear_attention_refuses_keys_beyond_its_running_sums() -> None:
+    keys = ONES * np.float32(1e16)
+    attention = ra.LinearAttention(4, num_features=6, causal=True)
+    with pytest.raises(ra.NumericalInstabilityError, match="overflows float32"):
+        attention(ONES, keys, ONES)
+    unchecked = attention(ONES, keys, ONES, check_finite=False)
+    assert np.isfinite(unchecked).all()
+
+
+@pytest.mark.parametrize("name", ["learned_routing", "moe"])
+@pytest.mark.parametrize(
+    ("mask", "error"),
+    [
+        (ra.BlockSparseMask(1, [(0, 3)]), ra.OutOfBoundsError),
+        (ra.COOMask([(3, 0)]), ra.OutOfBoundsError),
+        (ra.CSRMask([0, 1], [0]), ra.DimensionMismatchError),
+        (ra.DenseMask(np.ones((2, 2), bool)), ra.DimensionMismatchError),
+    ],
+)
+def test_mixtures_look_at_mask_objects(name: str, mask: ra.AttentionMask, error: type[Exception]) -> None:
+    attention = ra.create(name, dim=4, experts="scaled_dot_product,flash")
+    with pytest.raises(error, match=type(mask).__name__):
+        attention(ONES, ONES, ONES, mask=mask)
+
+
+def test_weights_of_items_of_large_scores_are_shares() -> None:
+    """exp(score - logarithm of a sum) overflowed where float32 held the logarithm to 1e8."""
+    random = np.random.default_rng(0)
+    attention = ra.HierarchicalAttention(4, temperature=1e-15)
+    weights = attention.attention_weights(random.standard_normal((6, 4)), [0, 0, 1, 1, 1, 2])
+    assert np.abs(weights.sum() - 1) <= 1e-6
+    assert (weights >= 0).all()
+    assert (weights <= 1).all()
+
+
+def test_features_that_were_not_given_have_no_gradient() -> None:
+    attention = ra.StructuralAttention(4)
+    edges = [(0, 1), (1, 2), (2, 0)]
+    attention(ONES, edges, training=True)
+    assert "features" not in attention.backward(ONES)
+    attention(ONES, edges, ONES, training=True)
+    assert attention.backward(ONES)["features"].shape == ONES.shape
+
+
+@pytest.mark.parametrize("edges", [[[0.0, np.nan], [1.0, 1.0]], [[0.0, np.inf], [1.0, 1.0]], [[0.5, 0.0], [1.0, 1.0]]])
+def test_nodes_that_are_no_numbers_are_refused(edges: Any) -> None:
+    with pytest.raises(ra.UnsupportedError, match="edge_index holds numbers that are not whole"):
+        ra.GraphAttention(4)(ONES, np.array(edges))
+
+
+@pytest.mark.parametrize("edges", [np.full((2, 1), 1e30), np.full((2, 1), 2**63, np.uint64)])
+def test_nodes_beyond_integers_are_out_of_bounds(edges: Any) -> None:
+    with pytest.raises(ra.OutOfBoundsError, match=r"edge_index names node \d"):
+        ra.GraphAttention(4)(ONES, edges)
+
+
+def test_edge_features_of_small_temperature_are_told() -> None:
+    attention = ra.GraphAttention(4, edge_dim=1, temperature=2e-38)
+    with pytest.raises(ra.NumericalInstabilityError, match="scores of edge features overflow float32"):
+        attention(ONES, [(0, 1), (1, 2)], [[1e3], [-1e3]])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "sentence"),
+    [
+        ("scaled_dot_product", {"scale": 1e164}, "scale is 1e"),
+        ("hyperbolic", {"temperature": 1e-130}, "temperature is 1e-130"),
+        ("flash", {"scale": 1e30, "temperature": 1e-30}, r"scale / temperature is 1e\+30 / 1e-30"),
+        ("graph", {"scale": 1e30, "temperature": 1e-30}, "scale / temperature"),
+        ("linear", {"scale": 1e30, "temperature": 1e-30}, "scale / temperature"),
+        ("gin", {"eps": 1e300}, "eps is 1e"),
+        ("moe", {"num_experts": 2**45}, "num_experts is 35184372088832; expected at most"),
+    ],
+)
+def test_settings_that_kernels_cannot_hold_are_refused(name: str, settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ra.InvalidConfigError, match=sentence):
+        ra.create(name, dim=4, **settings)
+
+
+def test_what_overflows_in_a_space_is_told() -> None:
+    far = np.full((1, 3), 1e15, np.float32)
+    for call in (
+        lambda: lorentz.exp_map(np.zeros((1, 3)), np.full((1, 3), 1e9) * [0, 1, 0]),
+        lambda: lorentz.inner_product(far, far * 1e10, far * 1e10),
+        lambda: ra.geometry.EuclideanSpace().inner_product(far, np.full((1, 3), np.float32(1e38)), far),
+    ):
+        with pytest.raises(ra.NumericalInstabilityError, match=r"overflows|holds inf"):
+            call()
+
+
+def test_arguments_of_functions_of_points_are_named() -> None:
+    x = np.full((2, 3), 0.1)
+    bad: list[tuple[Any, type[Exception], str]] = [
+        (lambda: poincare.distance(x, np.zeros((5, 3))), ra.DimensionMismatchError, r"y is \(5, 3\); its leading"),
+        (lambda: poincare.distance(x[:, :0], x[:, :0]), ra.EmptyInputError, "x is"),
+        (lambda: poincare.gyromidpoint(np.stack([x] * 3), np.ones((4, 2))), ra.DimensionMismatchError, "weights is"),
+        (lambda: poincare.mobius_scalar(np.nan, x), ra.InvalidConfigError, "factor is nan"),
+        (lambda: poincare.mobius_scalar("2", x), ra.InvalidConfigError, "factor is '2'"),
+        (lambda: poincare.mobius_matvec(np.full((3, 3), np.nan), x), ra.NumericalInstabilityError, "matrix holds nan"),
+        (lambda: poincare.project_to_ball(x, eps=2.0), ra.InvalidConfigError, "eps is 2.0; expected a finite number"),
+        (lambda: poincare.frechet_mean(x, tolerance=0), ra.InvalidConfigError, "tolerance is 0"),
+    ]
+    for call, error, sentence in bad:
+        with pytest.raises(error, match=sentence):
+            call()
+
+
+def test_weights_of_a_mean_may_be_as_large_as_numbers_are() -> None:
+    x = np.array([[0.1, 0.0], [0.3, 0.0]])
+    expected = poincare.gyromidpoint(x, [1.0, 3.0])
+    assert np.abs(poincare.gyromidpoint(x, np.array([0.5e308, 1.5e308])) - expected).max() <= 1e-12
+
+
+def test_the_mean_of_points_far_out_stays_where_they_are() -> None:
+    """Rounding of coordinates of 1e10 made steps of any length."""
+    random = np.random.default_rng(1)
+    x = random.standard_normal((20, 3))
+    x = x / np.linalg.norm(x, axis=-1, keepdims=True) * (1 - 1e-10)
+    mean = poincare.frechet_mean(np.concatenate([x, x[:1] * (1 - 1e-9)]))
+    assert np.isfinite(mean).all()
+    assert np.linalg.norm(mean) < 1
+
+
+def test_products_of_spaces_broadcast() -> None:
+    space = ra.geometry.ProductSpace([(ra.geometry.HyperbolicSpace(-1.0), 2), (ra.geometry.EuclideanSpace(), 1)])
+    x, y, v = np.full((5, 3), 0.1), np.full((1, 3), 0.2), np.ones((1, 3))
+    assert space.transport(x, y, v).shape == (5, 3)
+    assert space.inner_product(x, v, v).shape == (5,)
+    assert np.array_equal(space.transport(x, y, v), space.transport(x, np.repeat(y, 5, 0), np.repeat(v, 5, 0)))
+
+
+def test_a_mixture_of_edges_says_which_are_wrong() -> None:
+    attention = ra.AutoAttention(4)
+    for edges, sentence in (([[3], [0]], "edge_index names key 3"), ([[0], [-1]], "edge_index names query -1")):
+        with pytest.raises(ra.OutOfBoundsError, match=sentence):
+            attention(ONES, ONES, ONES, edge_index=edges)
+
+
+def test_balls_of_one_dimension_keep_their_points_inside() -> None:
+    x = np.array([[0.9, 0.1], [0.5, 0.5]], np.float32)
+    found = poincare.mobius_matvec(np.array([[1e6, 1e6]]), x)
+    assert found.shape == (2, 1)
+    assert (np.abs(found.astype(np.float64)) < 1).all()
+    line = poincare.exp_map(np.array([[0.999]], np.float32), np.array([[1e3]], np.float32))
+    assert abs(float(line[0, 0])) < 1
+    assert poincare.conformal_factor(np.array([[0.5]]))[0, 0] == pytest.approx(2 / 0.75)
+
+
+@pytest.mark.parametrize("options", [{}, {"mask": np.array([True, False, True])}, {"key_lengths": 2}])
+def test_weights_of_scores_beyond_float32_are_told(options: dict[str, Any]) -> None:
+    attention = ra.ScaledDotProductAttention(4, temperature=4e-38)
+    with pytest.raises(ra.NumericalInstabilityError, match="overflows float32"):
+        attention.attention_weights(ONES * 100, ONES, **options)
