@@ -22,6 +22,7 @@ JAVASCRIPT = (
     "ruvector-attention-js-wasm",
     "ruvector-attention-js-resident",
     "ruvector-attention-js-pool",
+    "ruvector-attention-js-native",
     "ruvector-attention-js",
     "onnxruntime-web",
     "onnxruntime-web-attention",
@@ -29,6 +30,7 @@ JAVASCRIPT = (
     "@ruvector/attention",
     "ruvector-attention-wasm",
 )
+ADDONS = (report.ADDON, "@ruvector/attention")  # for Node alone
 
 
 def lanes(runtimes: list[str], configuration: dict[str, Any]) -> list[Lane]:
@@ -46,10 +48,10 @@ def lanes(runtimes: list[str], configuration: dict[str, Any]) -> list[Lane]:
         found += [Lane("cpython", ("torch",), isa=isa, python=peers) for isa in ("avx2", "avx2-aten")]
     for runtime in ("node", "chromium"):
         if runtime in runtimes and _has_browser(runtime, configuration):
-            native_too = runtime == "node"
-            engines = tuple(name for name in JAVASCRIPT if native_too or name != "@ruvector/attention")
+            engines = tuple(name for name in JAVASCRIPT if runtime == "node" or name not in ADDONS)
             found.append(Lane(runtime, engines))
-            found.append(Lane(runtime, ("ruvector-attention-js-wasm", "ruvector-attention-js-pool"), threads=2))
+            ours_by_two = ("ruvector-attention-js-wasm", report.POOL, report.ADDON)
+            found.append(Lane(runtime, tuple(name for name in ours_by_two if name in engines), threads=2))
     for runtime in ("pyodide-node", "pyodide-chromium"):
         if runtime in runtimes and configuration["pyodide"] and _has_browser(runtime, configuration):
             found.append(Lane(runtime, ("ruvector-attention", "numpy")))
@@ -64,7 +66,7 @@ def opener(configuration: dict[str, Any], pace: options.Pace) -> Any:
     """How a lane's worker is started."""
     logs = BENCH / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    javascript = {"peers": configuration.get("peers"), "library": configuration.get("library")}
+    javascript = {name: configuration.get(name) for name in ("peers", "library", "addon")}
     if configuration.get("pyodide"):
         javascript["pyodide"] = {
             "index": configuration["pyodide"],

@@ -28,6 +28,7 @@ MARKS = {
     "ruvector-attention-js-wasm": ("D", RED, True),
     "ruvector-attention-js-resident": ("*", RED, True),
     "ruvector-attention-js-pool": ("p", RED, True),
+    "ruvector-attention-js-native": ("d", RED, True),
     "numpy": ("s", GREY, True),
     "torch": ("^", "#e08214", True),
     "torch@avx2-aten": ("^", "#e08214", False),
@@ -44,6 +45,7 @@ LEGEND = {
     "ruvector-attention-js": "… called from JavaScript, runtime pyodide",
     "ruvector-attention-js-wasm": "… called from JavaScript, runtime wasm",
     "ruvector-attention-js-resident": "… the same, keys and values resident",
+    "ruvector-attention-js-native": "… called from JavaScript, runtime native",
     "ruvector-attention-js-pool": "… a batch spread over a pool of workers",
     "torch@avx2-aten": "torch, ATen alone held to AVX2",
 }

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import build
 import toolchain
+import toolchain_node
+
+import build
 
 from . import environment
 
@@ -49,6 +51,9 @@ def prepare(runtimes: list[str], *, mechanisms: bool = False) -> tuple[Path, dic
         configuration["wheel"] = _text(attempt("the Pyodide wheel", build.build_pyodide_wheel))
     if "node" in runtimes or "chromium" in runtimes:
         configuration["library"] = _text(attempt("the npm package", lambda: build.build_web() / "lib"))
+    if "node" in runtimes:
+        addon = attempt("the addon of Node's", lambda: toolchain_node.host_addon(toolchain.venv()))
+        configuration["addon"] = _text(addon)
     if any(runtime.endswith("chromium") for runtime in runtimes):
         configuration["chromium"] = _text(attempt("Chromium", toolchain.chromium))
     return peers, configuration

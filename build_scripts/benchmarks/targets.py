@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from build import NATIVE_WHEEL_LIMIT, WHEEL_LIMIT
 
 from .lanes import Lane, Message
-from .report import OURS, POOL, RESIDENT, Peaks, is_ours, ours_for, peak_of, speedup
+from .report import ADDON, OURS, POOL, RESIDENT, Peaks, is_ours, ours_for, peak_of, speedup
 from .rounds import ratio, share
 from .runner import Contestant
 
@@ -204,6 +204,23 @@ ENGINE = (
                 below=True,
             ),
         )
+    ),
+    Target(
+        "node 1×100×64 from JavaScript, runtime native, the whole call",
+        microseconds(SMALL, "node", ADDON),
+        3,
+        "µs",
+        below=True,
+    ),
+    Target(
+        "node 1×1k×128, runtime native, over @ruvector/attention",
+        versus("cross-1x1000x128", "node", "@ruvector/attention", engine=ADDON),
+        10,
+    ),
+    Target(
+        "chromium 1×1k×128 over ruvector-attention-wasm",
+        versus("cross-1x1000x128", "chromium", "ruvector-attention-wasm"),
+        100,
     ),
 )
 

@@ -1,6 +1,7 @@
 // Every JavaScript engine: (workload, arrays, host, message) -> { call, answer }, or it throws Unavailable with a phrase
 // for the table. `call` is what is timed, `answer` turns its result into one Float32Array.
 import { ours } from "./ours.mjs";
+import { oursNative } from "./ours_native.mjs";
 import { oursPool, oursResident, oursWasm } from "./ours_wasm.mjs";
 import { Unavailable } from "./unavailable.mjs";
 
@@ -10,6 +11,7 @@ export const engines = {
   "ruvector-attention-js-wasm": oursWasm,
   "ruvector-attention-js-resident": oursResident,
   "ruvector-attention-js-pool": oursPool,
+  "ruvector-attention-js-native": oursNative,
   "ruvector-attention-js": ours,
   "onnxruntime-web": (...given) => onnx("matmul", ...given),
   "onnxruntime-web-attention": (...given) => onnx("attention", ...given),

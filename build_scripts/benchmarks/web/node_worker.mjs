@@ -55,6 +55,7 @@ const session = new Session({
     }
   },
   library: configuration.library && pathToFileURL(`${configuration.library}/index.js`).href,
+  addon: configuration.addon,
   pyodide: configuration.pyodide && {
     ...configuration.pyodide,
     module: pathToFileURL(`${configuration.pyodide.index}/pyodide.mjs`).href,
