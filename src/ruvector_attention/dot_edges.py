@@ -70,12 +70,7 @@ class DotCall:
     def weights(self) -> Float32Array:
         """(..., heads, edges), computed anew: nobody else keeps them."""
         fans = self.fans
-
-        def gathered(x: Array, index: Array) -> Array:
-            rows = x[..., index, :].reshape(*x.shape[:-2], index.size, self.heads, -1)
-            return rows.astype(np.float64)
-
-        scores = self.scale * (gathered(self.query, fans.targets) * gathered(self.keys, fans.sources)).sum(axis=-1)
+        scores = self.scale * (self._rows(self.query, fans.targets) * self._rows(self.keys, fans.sources)).sum(axis=-1)
         if self.bias is not None:
             scores = scores + self.bias[..., fans.rows, :]
         filled = np.flatnonzero(np.diff(fans.indptr))
@@ -86,6 +81,11 @@ class DotCall:
         exponentials = np.exp(scores - top)
         total = np.repeat(np.add.reduceat(exponentials, starts, axis=-2), counts, axis=-2)
         return contiguous((exponentials / total).swapaxes(-1, -2))
+
+    def _rows(self, x: Array, index: Array) -> Array:
+        """(..., edges, heads, channels), of the nodes at one end."""
+        width = x.shape[-1] // self.heads  # -1 would be unknown where there are no edges
+        return x[..., index, :].reshape(*x.shape[:-2], index.size, self.heads, width).astype(np.float64)
 
     def backward(self, out: Array, lse: Array, grad_out: Array) -> DotGradients:
         """From the gradient of the output; ``out`` and ``lse`` are what ``forward`` gave."""
@@ -138,10 +138,6 @@ class DroppedDotCall(DotCall):
             of_bias,
         )
 
-    def _rows(self, x: Array, index: Array) -> Array:
-        """(..., edges, heads, channels), of the nodes at one end."""
-        return x[..., index, :].reshape(*x.shape[:-2], index.size, self.heads, -1).astype(np.float64)
-
     def _by_target(self, of_edges: Array) -> Array:
         """Sums (..., n_target, ...) of what (lead, edges, ...) holds for the edges into each node."""
         axis, fans = self.query.ndim - 2, self.fans
@@ -156,6 +152,6 @@ class DroppedDotCall(DotCall):
     def _by_source(self, of_edges: Array, like: Array) -> Float32Array:
         """Sums in the shape of ``like`` for the edges out of each node."""
         total = np.zeros((like.shape[-2], *like.shape[:-2], like.shape[-1]))
-        rows = of_edges.reshape(*of_edges.shape[:-2], -1)
+        rows = of_edges.reshape(*of_edges.shape[:-2], like.shape[-1])
         np.add.at(total, self.fans.sources, np.moveaxis(rows, -2, 0))
         return np.moveaxis(total, 0, -2).astype(FLOAT32)

@@ -86,3 +86,14 @@ def test_the_mean_of_many_draws_is_the_output_without_dropout() -> None:
     draws = np.stack([attention(nodes, edges, training=True) for _ in range(400)]).astype(np.float64)
     error = draws.std(axis=0) / 20
     assert (np.abs(draws.mean(axis=0) - attention(nodes, edges)) <= 5 * error + 1e-6).all()
+
+
+@pytest.mark.parametrize("name", ["graph", "gin", "sage", "cross_space"])
+def test_a_graph_without_edges_has_no_weights_to_drop(name: str) -> None:
+    nodes, edges = np.ones((3, 6)), np.zeros((2, 0), int)
+    attention = ra.create(name, dim=6, num_heads=2, add_self_loops=False, dropout=0.3)
+    plain = ra.create(name, dim=6, num_heads=2, add_self_loops=False)
+    output = attention(nodes, edges, training=True)
+    assert np.array_equal(output, plain(nodes, edges))
+    assert attention.attention_weights(nodes, edges).shape == (0, 2)
+    assert np.isfinite(attention.backward(np.ones_like(output))["nodes"]).all()
