@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ruvector_attention as ra
-from ruvector_attention.geometry import lorentz, poincare
+from ruvector_attention.geometry import frechet, lorentz, poincare
 
 ONES = np.ones((3, 4), np.float32)
 
@@ -191,3 +191,13 @@ def test_weights_of_scores_beyond_float32_are_told(options: dict[str, Any]) -> N
     attention = ra.ScaledDotProductAttention(4, temperature=4e-38)
     with pytest.raises(ra.NumericalInstabilityError, match="overflows float32"):
         attention.attention_weights(ONES * 100, ONES, **options)
+
+
+def test_the_mean_of_antipodes_stays_on_the_sphere() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        rows = np.repeat(random.standard_normal((1, 4)), 5, axis=0) * [[1], [-1], [-1], [-1], [-1]]
+        rows += 1e-8 * random.standard_normal(rows.shape)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        mean = frechet.sphere_means(rows, np.array([[0.5, 0.125, 0.125, 0.125, 0.125]]))
+        assert abs(np.linalg.norm(mean) - 1) < 1e-12
