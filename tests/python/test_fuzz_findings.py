@@ -195,9 +195,9 @@ def test_weights_of_scores_beyond_float32_are_told(options: dict[str, Any]) -> N
 
 def test_the_mean_of_antipodes_stays_on_the_sphere() -> None:
     random = np.random.default_rng(0)
-    for _ in range(200):
-        rows = np.repeat(random.standard_normal((1, 4)), 5, axis=0) * [[1], [-1], [-1], [-1], [-1]]
-        rows += 1e-8 * random.standard_normal(rows.shape)
+    for _ in range(100):
+        rows = random.standard_normal((1, 4)) * np.array([[1.0], [-1.0], [-1.0], [-1.0], [-1.0]])
+        rows[1:] += 1e-8 * random.standard_normal((4, 4))
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-        mean = frechet.sphere_means(rows, np.array([[0.5, 0.125, 0.125, 0.125, 0.125]]))
+        mean = frechet.sphere_means(rows, random.random((1, 5)))
         assert abs(np.linalg.norm(mean) - 1) < 1e-12
