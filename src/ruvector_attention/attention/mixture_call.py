@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -92,7 +93,8 @@ class Call:
     ) -> None:
         self.experts, self.lead, self.check_finite = experts, binding.lead, check_finite
         self.n_query, self.n_key = binding.sizes["n_query"], binding.sizes["n_key"]
-        self.causal = causal
+        self.causal, self.training = causal, False
+        self._memory: Float32Array | None = None
         query, *others = (contiguous(array) for array in binding.arrays)
         if check_finite:
             require_finite("query", query[0] if binding.is_vector else query)  # before a router compares it
@@ -121,6 +123,7 @@ class Call:
     def run(self, routing: Routing, training: bool, *, weights: bool = False) -> tuple[Float32Array, list[Done]]:
         """The outputs, or the weights, of all rows; what the way back needs."""
         rows = self.query.reshape(-1, self.query.shape[-1])
+        self.training = training
         out: Float32Array | None = np.zeros((len(rows), self.n_key), FLOAT32) if weights else None
         done: list[Done] = []
         for group in self._groups(routing):
@@ -138,8 +141,13 @@ class Call:
                     expected=out.shape[-1],
                     actual=output.shape[-1],
                 )
-            target = out[:, : group.seen] if weights else out
-            target[group.rows] += routing.weights[group.rows, group.slots, None] * output
+            share = routing.weights[group.rows, group.slots, None]
+            if weights:
+                out[group.rows, : group.seen] += share * output
+            else:
+                sums = out.take(group.rows, 0, out=self._reused(group.rows.size, out), mode="clip")
+                sums += share * output
+                out[group.rows] = sums
             if training:
                 done.append(Done(group, output, selected, expert.attention._recorded))
         if out is None:  # no expert had room
@@ -147,10 +155,14 @@ class Call:
         return out.reshape(*self.lead, self.n_query, out.shape[-1]), done
 
     def _groups(self, routing: Routing) -> Iterator[Group]:
-        for expert in range(len(self.experts)):
-            rows, slots = np.nonzero(routing.experts == expert)
-            if not rows.size:
+        n_slot = routing.experts.shape[1]
+        flat = routing.experts.astype(np.int16).reshape(-1)  # which numpy sorts by radix
+        order = np.argsort(flat, kind="stable")
+        ends = np.searchsorted(flat[order], np.arange(len(self.experts) + 1))
+        for expert, (start, end) in enumerate(pairwise(ends)):
+            if start == end:
                 continue
+            rows, slots = np.divmod(order[start:end], n_slot)
             whole = self._computes_all_rows(self.experts[expert])
             apart = whole or "query_times" in self.experts[expert].options  # times must rise
             if not self.lead or (self.shared and not apart):
@@ -229,7 +241,8 @@ class Call:
         if "check_finite" in expert.options:
             options["check_finite"] = self.check_finite
         keys, values = (self._item(array, group.item)[: group.seen] for array in (self.keys, self.values))
-        query = rows if own.size == len(rows) else rows[own]
+        # "clip", for numpy copies once more to look at what it takes otherwise
+        query = rows if own.size == len(rows) else rows.take(own, 0, out=self._reused(own.size, rows), mode="clip")
         if weights:
             if not hasattr(expert.attention, "attention_weights"):
                 raise UnsupportedError("it has no weights")
@@ -240,6 +253,15 @@ class Call:
                 query, keys, values, **options, **({"training": True} if training else {})
             )
         return (output if selected is None else output[selected]), selected
+
+    def _reused(self, count: int, like: Float32Array) -> Float32Array | None:
+        """Memory for rows of queries or outputs of one expert after the other: what is new costs more than a copy."""
+        if self.training:  # they keep them
+            return None
+        size = count * like.shape[-1]
+        if self._memory is None or self._memory.size < size:
+            self._memory = np.empty(size, FLOAT32)
+        return self._memory[:size].reshape(count, like.shape[-1])
 
     def _mask_of(self, group: Group, places: IntArray, causal: bool) -> Any:
         """What these rows see: bool or float, (rows, n_key) or (1, n_key); a mask object; None: everything."""

@@ -244,11 +244,11 @@ class MoEAttention(MixtureAttention):
 
 def _softmax(logits: Float64Array) -> Float64Array:
     """Over the last axis; a row of nothing but -inf gives zeros."""
-    top = logits.max(axis=-1, keepdims=True)
-    exponentials = np.exp(logits - np.where(np.isneginf(top), 0, top))
-    total = exponentials.sum(axis=-1, keepdims=True)
-    probabilities: Float64Array = exponentials / np.where(total == 0, 1, total)
-    return probabilities
+    columns = np.ascontiguousarray(logits.T)  # numpy is slow over a short last axis
+    top = columns.max(axis=0)
+    exponentials = np.exp(columns - np.where(np.isneginf(top), 0, top))
+    total = exponentials.sum(axis=0)
+    return np.ascontiguousarray((exponentials / np.where(total == 0, 1, total)).T)
 
 
 def _log_sum(logits: Float64Array) -> Float64Array:
