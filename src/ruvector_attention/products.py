@@ -86,6 +86,14 @@ def project_backward(
     return grad_x, grad_weight, grad_out.reshape(m, n).sum(axis=0) if has_bias else np.zeros(n, FLOAT32)
 
 
+def tanh(x: Array) -> Float32Array:
+    """The hyperbolic tangent of every number."""
+    x = contiguous(x)
+    out = np.empty_like(x)
+    kernels.active.tanh(x, out, x.size)
+    return out
+
+
 def normalize_rows(x: Array, dim: int) -> Float32Array:
     """Every group of ``dim`` channels of x (..., groups * dim) divided by its length; zeros stay zeros."""
     x = contiguous(x)

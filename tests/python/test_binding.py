@@ -166,6 +166,17 @@ def test_a_product_of_some_rows_leaves_the_others_alone() -> None:
     assert out[:, 0].tolist() == [-1, 2, 2, -1, -1]
 
 
+@pytest.mark.parametrize("count", [1, 5, 16, 70_001])
+def test_hyperbolic_tangents_are_right_at_every_magnitude(count: int) -> None:
+    x = np.concatenate([np.linspace(-12, 12, count), np.logspace(-30, 30, count), [0, np.inf, -np.inf]])
+    x = x.astype(np.float32)
+    out = np.empty_like(x)
+    assert kernels.active.tanh(x, out, x.size) == kernels.OK
+    expected = np.tanh(x.astype(np.float64))
+    assert (np.abs(out - expected) <= 2.5e-7 * np.abs(expected)).all()
+    assert out[-2:].tolist() == [1, -1]
+
+
 @pytest.mark.parametrize("dim", [1, 3, 16, 33, 64, 100])
 @pytest.mark.parametrize("size", [1.0, 1e-30, 1e-38, 1e-42, 1e18, 1e30, 5e36])
 def test_rows_are_normalised_at_every_magnitude(dim: int, size: float) -> None:

@@ -16,6 +16,7 @@ from ..engine import contiguous, project, project_backward, raise_non_finite
 from ..errors import DimensionMismatchError, EmptyInputError, OutOfBoundsError, UnsupportedError
 from ..layout import repeated, tally
 from ..options import CheckFinite, Training, check_flags
+from ..products import tanh
 from ..registry import register
 from ..scoring import Edges
 from ..sparse import attend_sparse, attend_sparse_backward
@@ -34,11 +35,11 @@ class HierarchicalConfig(AttentionConfig):
 
 
 class _Pooled(NamedTuple):
-    """Rows pooled into groups, (..., n_group, dim); their weights, (..., n_row); and the way back, from gradients of
-    the groups to those of the rows, which adds those of the parameters."""
+    """Rows pooled into groups, (..., n_group, dim); their weights, (..., n_row), for who asks; and the way back, from
+    gradients of the groups to those of the rows, which adds those of the parameters."""
 
     output: Float32Array
-    weights: Float32Array
+    weights: Callable[[], Float32Array]
     backward: Callable[[Float32Array, dict[str, Float32Array]], Float32Array]
 
 
@@ -105,12 +106,14 @@ class HierarchicalAttention(Attention):
         indptr = np.zeros(n_group + 1, np.int64)
         np.cumsum(tally(groups, minlength=n_group), out=indptr[1:])
         edges = Edges(indptr, order)
-        hidden = np.tanh(project(rows, weight, bias))
+        hidden = tanh(project(rows, weight, bias))
         query = np.tile(context, (n_group, 1))
         out, lse = attend_sparse(
             query, hidden, rows, edges, scale=scale, return_lse=True, check_finite=check_finite
         )  # (..., n_group, dim), (..., 1, n_group)
-        weights = _shares(scale * (hidden.astype(np.float64) @ context.astype(np.float64)), edges, groups)
+
+        def weights() -> Float32Array:
+            return _shares(scale * (hidden.astype(np.float64) @ context.astype(np.float64)), edges, groups)
 
         def backward(grad: Float32Array, gradients: dict[str, Float32Array]) -> Float32Array:
             found = attend_sparse_backward(query, hidden, rows, edges, out, lse, contiguous(grad), scale=scale)
@@ -138,9 +141,9 @@ class HierarchicalAttention(Attention):
 
     def _both(
         self, items: ArrayLike, levels: ArrayLike, level_weights: ArrayLike, check_finite: bool
-    ) -> tuple[_Pooled, _Pooled | None, Float32Array, Float32Array]:
-        """Inside the levels, across them (None: by given weights), the weights (..., n_level) of the levels that have
-        items, and those (..., n_item) of the items in the output."""
+    ) -> tuple[_Pooled, _Pooled | None, Float32Array, Any]:
+        """Inside the levels, across them (None: by given weights), those weights (..., n_level) of the levels that have
+        items (else nothing), and each item's place among these levels."""
         check_flags(check_finite=check_finite)
         (rows,) = self.bind(items=items).arrays
         if check_finite and kernels.active.all_finite(contiguous(rows), rows.size):
@@ -150,12 +153,10 @@ class HierarchicalAttention(Attention):
         inside = self._pooled("item", rows, groups, present.size, check_finite)
         if level_weights is None:
             across = self._pooled("summary", inside.output, np.zeros(present.size, np.int64), 1, check_finite)
-            of_levels = across.weights
-        else:
-            across = None
-            n_level = max(int(given.max()) + 1, as_array("level_weights", level_weights).size)
-            of_levels = np.broadcast_to(self._given(level_weights, present, n_level), (*rows.shape[:-2], present.size))
-        return inside, across, of_levels, inside.weights * of_levels[..., groups]
+            return inside, across, np.zeros(0, np.float32), groups
+        n_level = max(int(given.max()) + 1, as_array("level_weights", level_weights).size)
+        of_levels = np.broadcast_to(self._given(level_weights, present, n_level), (*rows.shape[:-2], present.size))
+        return inside, None, of_levels, groups
 
     def forward(
         self,
@@ -197,7 +198,9 @@ class HierarchicalAttention(Attention):
         check_finite: CheckFinite = True,
     ) -> Float32Array:
         """The weight of every item in the output, (..., n_item): that inside its level times that of the level."""
-        return self._both(items, levels, level_weights, check_finite)[3]
+        inside, across, of_levels, groups = self._both(items, levels, level_weights, check_finite)
+        of_levels = of_levels if across is None else across.weights()
+        return np.asarray(inside.weights() * of_levels[..., groups], np.float32)
 
     def compute(self, hierarchical_features: Any, level_weights: ArrayLike = None) -> dict[str, Any]:
         """{"values": the output (dim,), "weights": a list of those of each level's items, "metadata"} of features

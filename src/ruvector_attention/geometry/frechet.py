@@ -90,7 +90,8 @@ def sphere_means(rows: Array, weights: Array) -> Array:
         pull = (pull - dot(at, pull) * at) / np.maximum(weights[moving].sum(axis=1, keepdims=True), TINY)
         reach = np.sqrt(dot(pull, pull))
         moved = np.cos(reach) * at + ratio(np.sin(reach), reach) * pull
-        mean[moving] = moved / np.maximum(np.sqrt(dot(moved, moved)), TINY)  # steps away from an antipode round by more than they turn
+        # steps away from an antipode round by more than they turn
+        mean[moving] = moved / np.maximum(np.sqrt(dot(moved, moved)), TINY)
         moving = moving[reach[:, 0] > TOLERANCE]
         if not moving.size:
             break

@@ -21,6 +21,13 @@ def gemm(
 
 
 @body
+def tanh(x: Array, out: Array, count: int) -> int:
+    """out = tanh(x)."""
+    out.reshape(-1)[:count] = np.tanh(x.reshape(-1)[:count].astype(np.float64))
+    return OK
+
+
+@body
 def normalize_rows(x: Array, out: Array, rows: int, dim: int) -> int:
     """out = x / |x|, row by row."""
     wide = strided(x, (rows, dim), (dim, 1)).astype(np.float64)
