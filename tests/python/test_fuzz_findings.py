@@ -189,6 +189,10 @@ def test_balls_of_one_dimension_keep_their_points_inside() -> None:
 @pytest.mark.parametrize("options", [{}, {"mask": np.array([True, False, True])}, {"key_lengths": 2}])
 def test_weights_of_scores_beyond_float32_are_told(options: dict[str, Any]) -> None:
     attention = ra.ScaledDotProductAttention(4, temperature=4e-38)
+    if ra.backend() == "numpy":  # whose scores are float64: equal ones share
+        weights = attention.attention_weights(ONES * 100, ONES, **options)
+        assert np.allclose(weights.max(axis=1), 1 / 2 if options else 1 / 3)
+        return
     with pytest.raises(ra.NumericalInstabilityError, match="overflows float32"):
         attention.attention_weights(ONES * 100, ONES, **options)
 
