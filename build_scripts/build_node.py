@@ -12,11 +12,10 @@ import json
 import shutil
 from pathlib import Path
 
+import build
 from toolchain import ROOT, run, venv
 from toolchain_node import ADDON, Platform, cross_addons, host_platform, platforms
 from toolchain_store import locked, say
-
-import build
 
 PACKAGES = ROOT / "dist" / "npm"
 WEB = ROOT / "web"

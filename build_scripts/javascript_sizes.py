@@ -14,10 +14,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import build
 import toolchain
 from benchmarks import environment
-
-import build
 
 PAGE = toolchain.ROOT / "docs" / "javascript" / "sizes.md"
 BEGIN, END = "<!-- table: build_scripts/javascript_sizes.py -->", "<!-- end of table -->"

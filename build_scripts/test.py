@@ -26,14 +26,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import build
 import build_node
 import toolchain
 import toolchain_calls
 import toolchain_emulated
 import toolchain_node
 from toolchain import PYODIDE_VERSIONS, ROOT
-
-import build
 
 WEB = ROOT / "web"
 PYTHON = ["src", "tests", "build_scripts"]

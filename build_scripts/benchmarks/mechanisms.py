@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from toolchain_store import ROOT
 
 from . import inputs, mechanism_report, mechanism_targets, plot_mechanisms, report, targets

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import build
 import toolchain
 import toolchain_node
-
-import build
 
 from . import environment
 
