@@ -9,7 +9,7 @@ import { createRequire } from "node:module";
 import { basename } from "node:path";
 import { load } from "../dist/lib/native.js";
 import { vectorFiles } from "./vectors.mjs";
-import { checkVectors } from "./wasm_checks.mjs";
+import { checkVectors } from "./wasm_golden.mjs";
 import { random } from "./wasm_reference.mjs";
 
 const [binary] = process.argv.slice(2);

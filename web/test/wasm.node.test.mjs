@@ -9,7 +9,8 @@ import * as api from "../dist/lib/wasm.js";
 import { memoryTests } from "./memory.suite.mjs";
 import { vectorFiles } from "./vectors.mjs";
 import { assert, close } from "./wasm_assert.mjs";
-import { checks, checkVectors } from "./wasm_checks.mjs";
+import { checks } from "./wasm_checks.mjs";
+import { checkVectors } from "./wasm_golden.mjs";
 import { attention, random } from "./wasm_reference.mjs";
 import { workerChecks } from "./wasm_worker_checks.mjs";
 
