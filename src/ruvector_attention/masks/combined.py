@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -63,9 +64,9 @@ class _CombinedMask(AttentionMask):
         return combined
 
     @staticmethod
+    @abstractmethod
     def _band_of(a: Band, b: Band) -> Band | None:
         """Both in one band, if there is one."""
-        raise NotImplementedError
 
 
 class IntersectionMask(_CombinedMask):
