@@ -49,6 +49,7 @@ class RowWeights:
             self.tiles = Tiles.from_edges(edges.indptr, edges.indices, self.n_key)
         self.top_k: int | None = options.get("top_k")
         self.key_lengths: Array | None = options.get("key_lengths")
+        self.check_finite: bool = options.get("check_finite", True)
         mask, self.bias = options.get("mask"), options.get("bias")
         if mask is not None and mask.dtype != np.bool_:
             mask, self.bias = None, mask if self.bias is None else mask + self.bias
@@ -75,7 +76,8 @@ class RowWeights:
     def weights_of(self, part: Part) -> Array:
         """(len(rows), n_key), float64."""
         query, keys, options = self._call(part)
-        return engine.weights(query, keys, scale=self.scale, check_finite=False, **options).astype(np.float64)
+        found = engine.weights(query, keys, scale=self.scale, check_finite=self.check_finite, **options)
+        return found.astype(np.float64)
 
     def backward(self, part: Part, weights: Array, of_weights: Array, into: engine.Gradients) -> None:
         """Add to ``into`` what the gradient of ``weights``, which weights_of gave, means for the arrays behind them.
@@ -125,6 +127,8 @@ class RowWeights:
         options: dict[str, Any] = {"spaces": self.spaces}
         if self.top_k is not None:
             options["top_k"] = self.top_k
+        if self.key_lengths is not None:  # besides the mask: scores behind it may overflow
+            options["key_lengths"] = np.asarray(self.key_lengths[part.at])
         seen, bias = self.addends(part)
         if not seen.all():
             options["mask"] = seen

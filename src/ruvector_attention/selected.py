@@ -294,4 +294,4 @@ def as_mask(query: Array, keys: Array, scoring: Scoring, check_finite: bool) -> 
     shape = (heads,) if heads > 1 else ()
     stacked = np.stack([np.broadcast_to(m, (*shape, *m.shape[-2:])) for m in masks])
     stacked = stacked.reshape(*lead, *stacked.shape[1:])
-    return replace(scoring, mask=stacked, edges=None, tiles=None, band=EVERYWHERE, top_k=None, key_lengths=None)
+    return replace(scoring, mask=stacked, edges=None, tiles=None, band=EVERYWHERE, top_k=None)

@@ -205,3 +205,12 @@ def test_the_mean_of_antipodes_stays_on_the_sphere() -> None:
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         mean = frechet.sphere_means(rows, random.random((1, 5)))
         assert abs(np.linalg.norm(mean) - 1) < 1e-12
+
+
+@pytest.mark.parametrize("top_k", [None, 2])
+def test_scores_that_overflow_behind_key_lengths_are_not_read(top_k: int | None) -> None:
+    attention = ra.ManifoldAttention(4, space="euclidean:4", aggregation="mean", temperature=1e-12, top_k=top_k)
+    assert np.array_equal(attention(ONES * 1e15, ONES, ONES, key_lengths=0), np.zeros((3, 4), np.float32))
+    if ra.backend() != "numpy":  # whose scores are float64
+        with pytest.raises(ra.NumericalInstabilityError, match="overflows float32"):
+            attention(ONES * 1e15, ONES, ONES, key_lengths=2)
