@@ -11,8 +11,7 @@ from .. import engine
 from ..arrays import ArrayLike, Float32Array, require_finite
 from ..config import Setting
 from ..registry import register
-from .mixture import MixtureAttention, MixtureConfig
-from .mixture_call import Float64Array, Routing
+from .mixture import Float64Array, MixtureAttention, MixtureConfig, Routing
 
 
 @dataclass(frozen=True)

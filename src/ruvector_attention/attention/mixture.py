@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import registry
-from ..arrays import ArrayLike, Float32Array
+from ..arrays import FLOAT32, ArrayLike, Float32Array
 from ..base import Attention
 from ..config import AttentionConfig, Setting
 from ..errors import InvalidConfigError
@@ -18,9 +20,69 @@ from ..gradients import addend_gradients, summed_to
 from ..memory import KeysLike
 from ..options import Causal, CheckFinite, KeyLengths, Mask, Training, check_flags, is_causal
 from ..specs import KEYS, QUERY, VALUES, Binding
-from .mixture_call import Call, Expert, Float64Array, Routing
+from .flash import FlashAttention
+from .mixture_call import Call
+from .scaled_dot_product import ScaledDotProductAttention
+
+IntArray = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
 
 MOST_EXPERTS = 4096  # each is an object with parameters of its own
+
+
+class Routing(NamedTuple):
+    """Which experts each row of queries goes to, (rows, slots), -1 for an empty slot, and their weights."""
+
+    experts: IntArray
+    weights: Float32Array
+
+
+class Expert(NamedTuple):
+    """A mechanism, and the options that its forward takes."""
+
+    attention: Attention
+    options: frozenset[str]
+
+    @classmethod
+    def of(cls, attention: Attention) -> Expert:
+        """Raises InvalidConfigError for a mechanism that takes something else than query, keys and values."""
+        names = tuple(spec.name for spec in attention.inputs if not spec.optional)
+        if names != ("query", "keys", "values"):
+            raise InvalidConfigError(f"{attention!r} takes {', '.join(names)}; expected query, keys and values")
+        return cls(attention, frozenset(inspect.signature(attention.forward).parameters))
+
+    @property
+    def takes_rows_apart(self) -> bool:
+        """Whether it can be told, query by query, which keys are seen."""
+        return "mask" in self.options and getattr(self.attention, "masks_single_scores", True)
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether it is so by its own settings."""
+        return "causal" in self.options and bool(getattr(self.attention.config, "causal", False))
+
+
+class Scaled(NamedTuple):
+    """Experts that differ in the scale of their scores alone, which may as well be a factor of the queries."""
+
+    attention: ScaledDotProductAttention  # the one with the largest scale
+    factors: Float32Array  # of every expert's queries for it, at most 1
+
+    @classmethod
+    def of(cls, experts: list[Expert]) -> Scaled | None:
+        """None where they differ in more."""
+        attentions = [expert.attention for expert in experts]
+        kind = type(attentions[0])
+        if kind not in (ScaledDotProductAttention, FlashAttention):
+            return None
+        same: list[ScaledDotProductAttention] = [a for a in attentions if type(a) is kind and not a.config.normalize]
+        # of what is left, seeds and dropout matter to training alone
+        left = {replace(a.config, scale=None, temperature=1.0, seed=0, dropout=0.0) for a in same}
+        if len(same) < len(attentions) or len(left) > 1:
+            return None
+        most = max(same, key=lambda attention: abs(attention._scale))
+        factors = [attention._scale / most._scale if most._scale else 1.0 for attention in same]
+        return cls(most, np.array(factors, FLOAT32))
 
 
 @dataclass(frozen=True)
@@ -91,6 +153,7 @@ class MixtureAttention(Attention):
     def _setup(self) -> None:
         made = [Attention.from_config(config) for config in self.config.expert_configs()]
         self._experts = [Expert.of(attention) for attention in made]
+        self._scaled = Scaled.of(self._experts)
         count, dim = len(made), self.config.dim
         bound = (6 / (dim + count)) ** 0.5  # Xavier-uniform
         weight = np.random.default_rng(self.config.seed).uniform(-bound, bound, (dim, count))
@@ -141,9 +204,8 @@ class MixtureAttention(Attention):
         check_finite: CheckFinite = True,
     ) -> Float32Array:
         """The outputs, (..., n_query, dim_value). A Memory takes the place of keys and values."""
-        output, _, _ = self._mixed(
-            self.bind(query=query, keys=keys, values=values), mask, key_lengths, causal, training, check_finite
-        )
+        binding = self.bind(query=query, keys=keys, values=values)
+        output, _, _ = self._mixed(binding, mask, key_lengths, causal, training, check_finite)
         return output
 
     def _mixed(
@@ -180,7 +242,7 @@ class MixtureAttention(Attention):
     def _call(self, binding: Binding, mask: Any, key_lengths: Any, causal: bool | None, check_finite: bool) -> Call:
         check_flags(check_finite=check_finite)
         causal = is_causal(causal, self.config.causal)
-        return Call(self._experts, binding, mask, key_lengths, causal, check_finite)
+        return Call(self._experts, self._scaled, binding, mask, key_lengths, causal, check_finite)
 
     def attention_weights(
         self,

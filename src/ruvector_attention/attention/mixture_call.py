@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-import numpy.typing as npt
 
+from .. import kernels
 from ..addends import ScoreShape, prepare_mask
 from ..arrays import FLOAT32, ArrayLike, Float32Array, require_finite
-from ..base import Attention
-from ..errors import AttentionError, DimensionMismatchError, InvalidConfigError, UnsupportedError
+from ..errors import AttentionError, DimensionMismatchError, NumericalInstabilityError, UnsupportedError
 from ..gradients import add_into
 from ..masks import AttentionMask, CausalMask
 from ..products import contiguous
@@ -21,42 +19,11 @@ from ..ragged import prepare_key_lengths, without_unread
 from ..specs import Binding
 from .seen_until import SeenUntil
 
-IntArray = npt.NDArray[np.int64]
-Float64Array = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    from .mixture import Expert, Float64Array, IntArray, Routing, Scaled
 
+IN_PLACE = 16  # how many times as fast rows are that follow one another as those with positions of their own
 PIECE = 256  # rows of a causal call whose mask is written out at a time
-
-
-class Routing(NamedTuple):
-    """Which experts each row of queries goes to, (rows, slots), -1 for an empty slot, and their weights."""
-
-    experts: IntArray
-    weights: Float32Array
-
-
-class Expert(NamedTuple):
-    """A mechanism, and the options that its forward takes."""
-
-    attention: Attention
-    options: frozenset[str]
-
-    @classmethod
-    def of(cls, attention: Attention) -> Expert:
-        """Raises InvalidConfigError for a mechanism that takes something else than query, keys and values."""
-        names = tuple(spec.name for spec in attention.inputs if not spec.optional)
-        if names != ("query", "keys", "values"):
-            raise InvalidConfigError(f"{attention!r} takes {', '.join(names)}; expected query, keys and values")
-        return cls(attention, frozenset(inspect.signature(attention.forward).parameters))
-
-    @property
-    def takes_rows_apart(self) -> bool:
-        """Whether it can be told, query by query, which keys are seen."""
-        return "mask" in self.options and getattr(self.attention, "masks_single_scores", True)
-
-    @property
-    def is_causal(self) -> bool:
-        """Whether it is so by its own settings."""
-        return "causal" in self.options and bool(getattr(self.attention.config, "causal", False))
 
 
 class Group(NamedTuple):
@@ -85,20 +52,24 @@ class Call:
     def __init__(
         self,
         experts: list[Expert],
+        scaled: Scaled | None,
         binding: Binding,
         mask: Any,
         key_lengths: ArrayLike | None,
         causal: bool,
         check_finite: bool,
     ) -> None:
-        self.experts, self.lead, self.check_finite = experts, binding.lead, check_finite
+        self.experts, self.scaled = experts, scaled
+        self.lead, self.check_finite = binding.lead, check_finite
         self.n_query, self.n_key = binding.sizes["n_query"], binding.sizes["n_key"]
         self.causal, self.training = causal, False
-        self._memory: Float32Array | None = None
+        self._memory = np.empty(0, FLOAT32)
         query, *others = (contiguous(array) for array in binding.arrays)
-        if check_finite:
-            require_finite("query", query[0] if binding.is_vector else query)  # before a router compares it
-        self.query = np.ascontiguousarray(np.broadcast_to(query, (*self.lead, *query.shape[-2:])))
+        if check_finite and kernels.active.all_finite(query, query.size):  # before a router compares it
+            require_finite("query", query[0] if binding.is_vector else query)
+        if query.shape[:-2] != self.lead:
+            query = np.ascontiguousarray(np.broadcast_to(query, (*self.lead, *query.shape[-2:])))
+        self.query = query
         self.mask: Any = None
         self.rule: AttentionMask | None = None
         if isinstance(mask, CausalMask):
@@ -122,8 +93,15 @@ class Call:
 
     def run(self, routing: Routing, training: bool, *, weights: bool = False) -> tuple[Float32Array, list[Done]]:
         """The outputs, or the weights, of all rows; what the way back needs."""
-        rows = self.query.reshape(-1, self.query.shape[-1])
         self.training = training
+        together = None
+        if self.scaled and not training and not weights and routing.experts.min() >= 0:
+            together = self._together(self.scaled, routing)
+        return self._by_expert(routing, weights) if together is None else (together, [])
+
+    def _by_expert(self, routing: Routing, weights: bool) -> tuple[Float32Array, list[Done]]:
+        training = self.training
+        rows = self.query.reshape(-1, self.query.shape[-1])
         out: Float32Array | None = np.zeros((len(rows), self.n_key), FLOAT32) if weights else None
         done: list[Done] = []
         for group in self._groups(routing):
@@ -145,14 +123,40 @@ class Call:
             if weights:
                 out[group.rows, : group.seen] += share * output
             else:
-                sums = out.take(group.rows, 0, out=self._reused(group.rows.size, out), mode="clip")
-                sums += share * output
+                weighted = share * output  # first of all, for an output may lie where the query does, and sums will
+                sums = self._lent(group.rows.size, out.shape[-1])
+                out.take(group.rows, 0, out=sums, mode="clip")
+                sums += weighted
                 out[group.rows] = sums
             if training:
                 done.append(Done(group, output, selected, expert.attention._recorded))
         if out is None:  # no expert had room
             out = np.zeros((len(rows), self.values.shape[-1]), FLOAT32)
         return out.reshape(*self.lead, self.n_query, out.shape[-1]), done
+
+    def _together(self, scaled: Scaled, routing: Routing) -> Float32Array | None:
+        """The outputs from a call for every slot of the routing, of all rows in their places. None where there is an
+        error: it is told by the expert that meets it."""
+        mixed: Float32Array | None = None
+        query = np.empty_like(self.query)
+        for experts, weights in zip(routing.experts.T, routing.weights.T, strict=True):
+            shape = (*self.query.shape[:-1], 1)
+            np.multiply(self.query, scaled.factors[experts].reshape(shape), out=query)
+            try:
+                output = scaled.attention.forward(
+                    query,
+                    self.keys,
+                    self.values,
+                    mask=self.mask if self.rule is None else self.rule,
+                    key_lengths=self.lengths,
+                    causal=self.causal or scaled.attention.config.causal,
+                    check_finite=self.check_finite,
+                )
+            except NumericalInstabilityError:
+                return None
+            output *= weights.reshape(shape)
+            mixed = output if mixed is None else np.add(mixed, output, out=mixed)
+        return mixed
 
     def _groups(self, routing: Routing) -> Iterator[Group]:
         n_slot = routing.experts.shape[1]
@@ -163,7 +167,7 @@ class Call:
             if start == end:
                 continue
             rows, slots = np.divmod(order[start:end], n_slot)
-            whole = self._computes_all_rows(self.experts[expert])
+            whole = self._computes_all_rows(self.experts[expert], end - start, routing.experts.shape[0])
             apart = whole or "query_times" in self.experts[expert].options  # times must rise
             if not self.lead or (self.shared and not apart):
                 yield from self._pieces(Group(expert, None, rows, slots, self.n_key))
@@ -208,10 +212,10 @@ class Call:
     def _is_causal(self, expert: Expert) -> bool:
         return self.causal or expert.is_causal
 
-    def _computes_all_rows(self, expert: Expert) -> bool:
-        """Whether an expert that depends on where a query stands has no way to be told."""
-        if "position" in expert.options:
-            return self.n_query > self.n_key  # the first queries stand before the first key
+    def _computes_all_rows(self, expert: Expert, chosen: int, rows: int) -> bool:
+        """Whether an expert that depends on where a query stands has no way to be told, or is slower when it is."""
+        if "position" in expert.options:  # the first queries may stand before the first key
+            return self.n_query > self.n_key or chosen * IN_PLACE >= rows
         return self._is_causal(expert) and not expert.takes_rows_apart and not self.by_row
 
     def _computed(
@@ -219,7 +223,8 @@ class Call:
     ) -> tuple[Float32Array, IntArray | None]:
         """One expert's output for the rows of a group."""
         own, places, selected = group.rows, group.rows % self.n_query, None
-        if self._computes_all_rows(expert) and places.size < self.n_query:
+        of_one = group.item is not None or not self.lead
+        if of_one and self._computes_all_rows(expert, own.size, self.n_query) and places.size < self.n_query:
             own, selected, places = own[0] - places[0] + np.arange(self.n_query), places, np.arange(self.n_query)
         in_place = not group.alike and places.size == self.n_query and bool((places == np.arange(self.n_query)).all())
         options: dict[str, Any] = {}
@@ -241,8 +246,7 @@ class Call:
         if "check_finite" in expert.options:
             options["check_finite"] = self.check_finite
         keys, values = (self._item(array, group.item)[: group.seen] for array in (self.keys, self.values))
-        # "clip", for numpy copies once more to look at what it takes otherwise
-        query = rows if own.size == len(rows) else rows.take(own, 0, out=self._reused(own.size, rows), mode="clip")
+        query = rows if own.size == len(rows) else self._gathered(rows, own)
         if weights:
             if not hasattr(expert.attention, "attention_weights"):
                 raise UnsupportedError("it has no weights")
@@ -254,14 +258,17 @@ class Call:
             )
         return (output if selected is None else output[selected]), selected
 
-    def _reused(self, count: int, like: Float32Array) -> Float32Array | None:
-        """Memory for rows of queries or outputs of one expert after the other: what is new costs more than a copy."""
-        if self.training:  # they keep them
-            return None
-        size = count * like.shape[-1]
-        if self._memory is None or self._memory.size < size:
-            self._memory = np.empty(size, FLOAT32)
-        return self._memory[:size].reshape(count, like.shape[-1])
+    def _gathered(self, rows: Float32Array, own: IntArray) -> Float32Array:
+        if self.training:  # the expert keeps them
+            return rows.take(own, 0)
+        # "clip", for numpy copies once more to look at what it takes otherwise
+        return rows.take(own, 0, out=self._lent(own.size, rows.shape[-1]), mode="clip")
+
+    def _lent(self, count: int, channels: int) -> Float32Array:
+        """Memory for rows of queries or outputs until the next call of this: what is new costs more than a copy."""
+        if self._memory.size < count * channels:
+            self._memory = np.empty(count * channels, FLOAT32)
+        return self._memory[: count * channels].reshape(count, channels)
 
     def _mask_of(self, group: Group, places: IntArray, causal: bool) -> Any:
         """What these rows see: bool or float, (rows, n_key) or (1, n_key); a mask object; None: everything."""

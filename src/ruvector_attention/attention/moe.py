@@ -10,17 +10,18 @@ from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 
-from .. import engine
+from .. import engine, kernels
 from ..arrays import FLOAT32, ArrayLike, Float32Array, require_finite
 from ..base import Attention
 from ..config import Setting
-from ..errors import InvalidConfigError
+from ..errors import InvalidConfigError, NumericalInstabilityError
 from ..layout import tally
 from ..memory import KeysLike
 from ..options import Causal, CheckFinite, KeyLengths, Mask, Training
 from ..registry import register
-from .mixture import MixtureAttention, MixtureConfig
-from .mixture_call import Expert, Float64Array, Routing
+from .mixture import Expert, Float64Array, MixtureAttention, MixtureConfig, Routing, Scaled
+
+LOWEST = np.finfo(FLOAT32).min
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,21 @@ class MoEOutput(NamedTuple):
 
 
 class _Routed(NamedTuple):
-    """What the router computed, (rows, experts), in float64."""
+    """What the router computed; (experts, rows), for numpy is slow over a short last axis."""
 
-    logits: Float64Array
-    share: Float64Array  # of the choices that each expert is, before capacities
+    logits: Float32Array
+    wanted: Any  # how many choices each expert is, before capacities
+
+    @property
+    def share(self) -> Float64Array:
+        """Of the choices that each expert is, before capacities."""
+        share: Float64Array = self.wanted / self.wanted.sum()
+        return share
+
+    @property
+    def wide(self) -> Float64Array:
+        """The logits, for sums over all rows."""
+        return self.logits.astype(np.float64)
 
 
 @register
@@ -65,7 +77,9 @@ class MoEAttention(MixtureAttention):
 
     ``experts`` are any mechanisms that take query, keys and values; by default ``num_experts`` of scaled dot-product,
     hyperbolic, linear and local-global attention. ``MoEAttention.of`` takes objects. Where queries differ in what they
-    see (a mask with a row for each), linear attention, which has one for all, is called once for each different row.
+    see (a mask with a row for each), linear attention, which has one for all, is called once for each different row;
+    causal linear attention, whose sums pass by every row, computes all of them. Scaled dot-product experts that differ
+    in scale or temperature alone share a call for each of a query's choices.
 
     Shapes: query (..., n_query, dim) or (dim,), keys (..., n_key, dim), values (..., n_key, dim_value)
             -> (..., n_query, dim_value) or (dim_value,), float32
@@ -106,6 +120,7 @@ class MoEAttention(MixtureAttention):
         for index, expert in enumerate(experts):
             made._experts[index] = Expert.of(expert)
             made._adopt(index, expert)
+        made._scaled = Scaled.of(made._experts)
         return made
 
     def add_expert(self, expert: Attention) -> None:
@@ -125,6 +140,7 @@ class MoEAttention(MixtureAttention):
         self._parameters["router_bias"] = np.concatenate([self._parameters["router_bias"], np.zeros(1, FLOAT32)])
         self._experts.append(taken)
         self._adopt(count - 1, expert)
+        self._scaled = Scaled.of(self._experts)
         self._usage = np.concatenate([self._usage, np.zeros(1, np.int64)])
         self._recorded = None
 
@@ -177,46 +193,58 @@ class MoEAttention(MixtureAttention):
             )
         finally:
             self._with_losses = False
-        probabilities = _softmax(routed[0].logits)
-        aux_loss = probabilities.shape[1] * float(routed[0].share @ probabilities.mean(axis=0))
-        return MoEOutput(output, aux_loss, float(np.square(_log_sum(routed[0].logits)).mean()))
+        probabilities = _softmax(routed[0].wide)
+        aux_loss = len(probabilities) * float(routed[0].share @ probabilities.mean(axis=1))
+        return MoEOutput(output, aux_loss, float(np.square(_log_sum(routed[0].wide)).mean()))
 
     # --- the router
 
     def _route(self, query: Float32Array, training: bool) -> tuple[Routing, Any]:
         routing, routed = self._routed(query)
-        chosen = routing.experts[routing.experts >= 0]
-        self._usage += tally(chosen, minlength=self._usage.size)
+        if self.config.capacity_factor is None:
+            self._usage += routed.wanted
+        else:
+            self._usage += tally(routing.experts[routing.experts >= 0], minlength=self._usage.size)
         return routing, (routed, self._with_losses)
 
     def _routed(self, query: Float32Array) -> tuple[Routing, _Routed]:
         rows = query.reshape(-1, query.shape[-1])
         projected = engine.project(rows, self._parameters["router_weight"], self._parameters["router_bias"])
-        logits = projected.astype(np.float64) / self.config.temperature
-        top_k = self.config.top_k
-        order = np.argsort(-logits, axis=1, kind="stable")
-        share = tally(order[:, :top_k].reshape(-1), minlength=logits.shape[1]) / (len(rows) * top_k)
-        experts = self._assigned(order)
-        taken = np.take_along_axis(logits, np.maximum(experts, 0), axis=1)
-        weights = _softmax(np.where(experts >= 0, taken, -np.inf))
-        return Routing(experts, weights.astype(np.float32)), _Routed(logits, share)
+        logits = np.ascontiguousarray(projected.T)
+        if self.config.temperature != 1:
+            with np.errstate(over="ignore"):  # told below
+                logits /= np.float32(self.config.temperature)
+        if kernels.active.all_finite(logits, logits.size) and not kernels.active.all_finite(rows, rows.size):
+            raise NumericalInstabilityError(
+                "the numbers that the router compares overflow float32; expected queries of smaller magnitude"
+            )
+        order = np.argsort(-logits, axis=0, kind="stable")
+        experts, row = order[: self.config.top_k], np.arange(len(rows))
+        wanted = tally(experts.reshape(-1), minlength=len(logits))
+        chosen = logits[experts, row]
+        if (factor := self.config.capacity_factor) is not None:
+            experts = self._assigned(order, factor)
+            chosen = np.where(experts >= 0, logits[experts, row], -np.inf)
+        with np.errstate(over="ignore"):  # differences beyond float32 are weights of 0
+            chosen -= np.maximum(chosen[0], LOWEST)  # the best comes first; of a row without any this leaves -inf
+        weights = np.exp(chosen, out=chosen)
+        weights /= np.maximum(weights.sum(axis=0), 1)
+        return Routing(experts.T, weights.T), _Routed(logits, wanted)
 
-    def _assigned(self, order: Any) -> Any:
-        """The experts of every row, (rows, top_k), from all of them in the order of its preference."""
-        top_k, factor = self.config.top_k, self.config.capacity_factor
-        rows, count = order.shape
-        if factor is None:
-            return order[:, :top_k]
+    def _assigned(self, order: Any, factor: float) -> Any:
+        """The experts of every row, (top_k, rows), from all of them in the order of its preference."""
+        top_k = self.config.top_k
+        count, rows = order.shape
         room = np.full(count, math.ceil(factor * top_k * rows / count))
-        experts, filled = np.full((rows, top_k), -1, np.int64), np.zeros(rows, np.int64)
-        for preference in order.T:  # first everybody's best, then the second best of those who still want one
+        experts, filled = np.full((top_k, rows), -1, np.int64), np.zeros(rows, np.int64)
+        for preference in order:  # first everybody's best, then the second best of those who still want one
             asking = np.flatnonzero(filled < top_k)
             wanted = preference[asking]
             # how many rows before this one ask for the same expert
             before = (np.cumsum(wanted[:, None] == np.arange(count), axis=0) - 1)[np.arange(asking.size), wanted]
             admitted = before < room[wanted]
             at, wanted = asking[admitted], wanted[admitted]
-            experts[at, filled[at]] = wanted
+            experts[filled[at], at] = wanted
             filled[at] += 1
             room -= tally(wanted, minlength=count)
         return experts
@@ -227,31 +255,29 @@ class MoEAttention(MixtureAttention):
         routed, with_losses = kept
         weights, experts = routing.weights.astype(np.float64), routing.experts
         of_taken = weights * (of_weights - (weights * of_weights).sum(axis=1, keepdims=True))
-        of_logits = np.zeros_like(routed.logits)
+        of_logits = np.zeros(routed.logits.shape)
         row, slot = np.nonzero(experts >= 0)
-        of_logits[row, experts[row, slot]] = of_taken[row, slot]
+        of_logits[experts[row, slot], row] = of_taken[row, slot]
         if with_losses:
-            probabilities, count = _softmax(routed.logits), len(routed.logits)
-            even = self.config.aux_loss_weight * routed.share.size / count * routed.share
-            of_logits += probabilities * (even - (probabilities @ even)[:, None])
-            log_sum = _log_sum(routed.logits)[:, None]
-            of_logits += self.config.z_loss_weight * 2 / count * log_sum * probabilities
-        of_projected = (of_logits / self.config.temperature).astype(np.float32)
+            probabilities, count = _softmax(routed.wide), len(experts)
+            even = self.config.aux_loss_weight * len(probabilities) / count * routed.share
+            of_logits += probabilities * (even[:, None] - even @ probabilities)
+            of_logits += self.config.z_loss_weight * 2 / count * _log_sum(routed.wide) * probabilities
+        of_projected = np.ascontiguousarray((of_logits / self.config.temperature).T, FLOAT32)
         rows = query.reshape(-1, query.shape[-1])
         of_rows, of_weight, of_bias = engine.project_backward(rows, self._parameters["router_weight"], of_projected)
         return {"query": of_rows.reshape(query.shape), "router_weight": of_weight, "router_bias": of_bias}
 
 
 def _softmax(logits: Float64Array) -> Float64Array:
-    """Over the last axis; a row of nothing but -inf gives zeros."""
-    columns = np.ascontiguousarray(logits.T)  # numpy is slow over a short last axis
-    top = columns.max(axis=0)
-    exponentials = np.exp(columns - np.where(np.isneginf(top), 0, top))
-    total = exponentials.sum(axis=0)
-    return np.ascontiguousarray((exponentials / np.where(total == 0, 1, total)).T)
+    """Over the first axis."""
+    exponentials = np.exp(logits - logits.max(axis=0))
+    weights: Float64Array = exponentials / exponentials.sum(axis=0)
+    return weights
 
 
 def _log_sum(logits: Float64Array) -> Float64Array:
-    top = logits.max(axis=-1)
-    log_sum: Float64Array = np.log(np.exp(logits - top[..., None]).sum(axis=-1)) + top
+    """Of the exponentials along the first axis."""
+    top = logits.max(axis=0)
+    log_sum: Float64Array = np.log(np.exp(logits - top).sum(axis=0)) + top
     return log_sum
