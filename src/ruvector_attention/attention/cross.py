@@ -11,7 +11,8 @@ from ..errors import UnsupportedError
 from ..memory import KeysLike, Memory
 from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Out, Training
 from ..registry import register
-from .multi_head import HEAD_KEYS, HEAD_QUERY, HEAD_VALUES, MultiHeadAttention, MultiHeadConfig
+from .heads import HEAD_KEYS, HEAD_QUERY, HEAD_VALUES
+from .multi_head import MultiHeadAttention, MultiHeadConfig
 
 CONTEXT = replace(HEAD_KEYS, doc="the other sequence")
 CONTEXT_VALUES = replace(HEAD_VALUES, optional=True, doc="what is brought back; None: the keys")

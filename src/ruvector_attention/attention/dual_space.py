@@ -17,7 +17,7 @@ from ..memory import KeysLike
 from ..registry import register
 from ..specs import Binding, TensorSpec
 from .distance import INPUTS, Attended, DistanceAttention, DistanceConfig, check_curvature, log_parameter
-from .multi_head import HEAD_KEYS, HEAD_QUERY, HEAD_VALUES
+from .heads import HEAD_KEYS, HEAD_QUERY, HEAD_VALUES
 
 Array = npt.NDArray[Any]
 

@@ -18,7 +18,7 @@ from ..memory import KeysLike
 from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Training, check_flags
 from ..registry import register
 from ..specs import QUERY, Binding, TensorSpec
-from .multi_head import INPUT_MAPS, HeadedAttention
+from .heads import INPUT_MAPS, HeadedAttention
 from .scaled_dot_product import SoftmaxConfig
 
 WIDE_KEYS = TensorSpec("keys", "... n_key dim", "what is looked at")

@@ -10,7 +10,7 @@ from ..errors import InvalidConfigError
 from ..options import Bias, Causal, CheckFinite, KeyLengths, Mask, Out, Training
 from ..registry import register
 from ..specs import Binding, TensorSpec
-from .multi_head import HeadedAttention, HeadsConfig
+from .heads import HeadedAttention, HeadsConfig
 
 # each row is a query and a key at once, so the length limit on keys holds for them
 SEQUENCE = TensorSpec("query", "... n_key dim", "the sequence; (dim,) is one row", bare_vector=True)
