@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -48,18 +49,54 @@ class Attended(NamedTuple):
     backward: Callable[[Float32Array], tuple[dict[str, Float32Array], Float32Array | None]]
 
 
-class DistanceAttention(SoftmaxAttention):
-    """Attention over distances on the softmax engine: what a mechanism adds is ``_attended`` and ``_weighed``."""
+class DistanceSums(SoftmaxAttention):
+    """What mechanisms share whose scores are distances, whatever they do before the sums over keys and behind them."""
 
     config: DistanceConfig  # type: ignore[assignment]
 
+    def _sum(
+        self,
+        query: Float32Array,
+        keys: Float32Array,
+        values: Float32Array,
+        scale: float,
+        options: dict[str, Any],
+        training: bool,
+    ) -> Summed:
+        """softmax(scale * scores) values, and when training the way back from a gradient of it."""
+        if not training:
+            summed: Float32Array = engine.attend(query, keys, values, scale=scale, **options)
+            return summed, no_way_back
+        checked = options["check_finite"]
+        kept = {name: option for name, option in options.items() if name != "check_finite"}
+        if self.config.dropout:
+            kept["dropout"] = engine.Dropout(self.config.dropout, int(self._random.integers(1 << 32)))
+        out, lse = engine.attend(query, keys, values, scale=scale, return_lse=True, check_finite=checked, **kept)
+
+        def backward(grad: Float32Array) -> engine.Gradients:
+            return engine.attend_backward(query, keys, values, out, lse, grad, scale=scale, **kept)
+
+        return out, backward
+
+
+def no_way_back(grad: Float32Array) -> engine.Gradients:
+    raise AssertionError("a forward that is not for training keeps nothing")
+
+
+class DistanceAttention(DistanceSums):
+    """Attention over distances: what a mechanism adds is ``_attended`` and ``_weighed``."""
+
+    config: DistanceConfig
+
+    @abstractmethod
     def _attended(
         self, binding: Binding, inputs: tuple[Float32Array, ...], options: dict[str, Any], training: bool
     ) -> Attended:
-        raise NotImplementedError(f"{type(self).__name__} computes nothing")
+        """The outputs of a call whose arrays and options are ready."""
 
+    @abstractmethod
     def _weighed(self, binding: Binding, options: dict[str, Any]) -> Float32Array:
-        raise NotImplementedError(f"{type(self).__name__} has no weights")
+        """The weights of all rows."""
 
     def _options(self, binding: Binding, **options: Any) -> dict[str, Any]:
         """The keywords by which the engine is told how scores are made."""
@@ -121,34 +158,6 @@ class DistanceAttention(SoftmaxAttention):
         )
         with binding.blaming_inputs():
             return binding.restore(self._weighed(binding, options))
-
-    def _sum(
-        self,
-        query: Float32Array,
-        keys: Float32Array,
-        values: Float32Array,
-        scale: float,
-        options: dict[str, Any],
-        training: bool,
-    ) -> Summed:
-        """softmax(scale * scores) values, and when training the way back from a gradient of it."""
-        if not training:
-            summed: Float32Array = engine.attend(query, keys, values, scale=scale, **options)
-            return summed, no_way_back
-        checked = options["check_finite"]
-        kept = {name: option for name, option in options.items() if name != "check_finite"}
-        if self.config.dropout:
-            kept["dropout"] = engine.Dropout(self.config.dropout, int(self._random.integers(1 << 32)))
-        out, lse = engine.attend(query, keys, values, scale=scale, return_lse=True, check_finite=checked, **kept)
-
-        def backward(grad: Float32Array) -> engine.Gradients:
-            return engine.attend_backward(query, keys, values, out, lse, grad, scale=scale, **kept)
-
-        return out, backward
-
-
-def no_way_back(grad: Float32Array) -> engine.Gradients:
-    raise AssertionError("a forward that is not for training keeps nothing")
 
 
 def check_curvature(name: str, curvature: float, below: bool = True) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
@@ -94,16 +93,19 @@ class GraphRoPEAttention(ScoredAttention):
             )
         return positions / self.config.scaling
 
-    def _added(self, binding: Binding, own: Mapping[str, Any]) -> Addition:
-        query_positions, key_positions = own["query_positions"], own["key_positions"]
-        if query_positions is None and key_positions is None:
-            return Addition({})
-        shapes = {name: array.shape[:-1] for name, array in zip(binding.names, binding.arrays, strict=True)}
-        positions = (
-            self._positions("query_positions", query_positions, shapes["query"]),
-            self._positions("key_positions", key_positions, shapes["keys"]),
-        )
-        return Addition({"rotary": Rotary(*positions, base=self.config.base, interleaved=self.config.interleaved)})
+    def _prepared(
+        self, binding: Binding, own: dict[str, Any], addends: dict[str, Any]
+    ) -> tuple[Addition, dict[str, Any]]:
+        given = {"query": own["query_positions"], "keys": own["key_positions"]}
+        added: dict[str, Any] = {}
+        if any(positions is not None for positions in given.values()):
+            shapes = {name: array.shape[:-1] for name, array in zip(binding.names, binding.arrays, strict=True)}
+            positions = (
+                self._positions("query_positions", given["query"], shapes["query"]),
+                self._positions("key_positions", given["keys"], shapes["keys"]),
+            )
+            added["rotary"] = Rotary(*positions, base=self.config.base, interleaved=self.config.interleaved)
+        return Addition(added), self._head_options(binding, **addends)
 
     def forward(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -85,7 +84,9 @@ class HNSWAwareAttention(ScoredAttention):
             )
         return array
 
-    def _added(self, binding: Binding, own: Mapping[str, Any]) -> Addition:
+    def _prepared(
+        self, binding: Binding, own: dict[str, Any], addends: dict[str, Any]
+    ) -> tuple[Addition, dict[str, Any]]:
         layers, bias = own["layers"], own["bias"]
         config, options = self.config, dict[str, Any]()
         of_layers = None if layers is None else self._checked(layers, binding)
@@ -117,7 +118,7 @@ class HNSWAwareAttention(ScoredAttention):
                 gradients["distance_weight"] = (grads.spaces[1:, 0] / unit).astype(np.float32)
             return gradients
 
-        return Addition(options, backward=backward)
+        return Addition(options, backward=backward), self._head_options(binding, **addends)
 
     def forward(
         self,

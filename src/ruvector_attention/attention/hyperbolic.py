@@ -21,8 +21,8 @@ from ..registry import register
 from ..row_weights import Part, RowWeights, item_of
 from ..specs import KEYS, QUERY, VALUES, Binding
 from .distance import (
-    DistanceAttention,
     DistanceConfig,
+    DistanceSums,
     check_curvature,
     kept_weights,
     log_parameter,
@@ -65,7 +65,7 @@ class _Means(NamedTuple):
 
 
 @register
-class HyperbolicAttention(DistanceAttention):
+class HyperbolicAttention(DistanceSums):
     """out_i = mean_j(w_ij, v_j) in the ball, w_ij = softmax_j(-d(q_i, k_j) / temperature + bias_ij)
 
     d is the distance in the Poincaré ball of that curvature; rows outside of the ball are projected to just inside

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
@@ -68,14 +69,11 @@ class ScoredAttention(SoftmaxAttention):
         """How many heads the scores have an axis for."""
         return self.config.num_heads if self.config.num_heads > 1 else None
 
-    def _added(self, binding: Binding, own: Mapping[str, Any]) -> Addition:
-        """The options of a call that are the mechanism's own, as the engine reads them."""
-        raise NotImplementedError(f"{type(self).__name__} adds nothing")
-
+    @abstractmethod
     def _prepared(
         self, binding: Binding, own: dict[str, Any], addends: dict[str, Any]
     ) -> tuple[Addition, dict[str, Any]]:
-        return self._added(binding, own), self._head_options(binding, **addends)
+        """What the options of a call add that are the mechanism's own, and the others as the engine reads them."""
 
     def _head_options(self, binding: Binding, **addends: Any) -> dict[str, Any]:
         heads = self.config.num_heads

@@ -210,12 +210,9 @@ class AttentionMask(ABC):
     def _check(self, n_query: int, n_key: int) -> None:  # noqa: B027  not every mask has something to refuse
         """Refuse sizes that the mask does not fit; a rule fits any."""
 
-    def _is_list(self) -> bool:
-        """Whether the pairs are listed, so that time can follow their number: then ``_edges`` gives them."""
-        return False
-
-    def _edges(self, n_query: int, n_key: int) -> Edges:
-        raise NotImplementedError(f"{type(self).__name__} is not a list")
+    def _edges(self, n_query: int, n_key: int) -> Edges | None:
+        """The pairs, if they are listed, so that time can follow their number."""
+        return None
 
     def _band(self, n_query: int, n_key: int) -> Band | None:
         """The mask as a band, if it is one."""
@@ -226,8 +223,9 @@ class AttentionMask(ABC):
         return DEFAULT_ROWS
 
     def _plan(self, n_query: int, n_key: int) -> Plan:
-        if self._is_list():
-            return self._edges(n_query, n_key)
+        edges = self._edges(n_query, n_key)
+        if edges is not None:
+            return edges
         return self._band(n_query, n_key) or self._as_tiles(n_query, n_key, self._rows())
 
     def _tiled(self, n_query: int, n_key: int) -> Tiles:

@@ -88,24 +88,21 @@ class IntersectionMask(_CombinedMask):
     def sees(self, query: Int64Array, key: Int64Array, n_query: int, n_key: int) -> BoolArray:
         return functools.reduce(np.logical_and, (mask.sees(query, key, n_query, n_key) for mask in self.masks))
 
-    def _is_list(self) -> bool:
-        return any(mask._is_list() for mask in self.masks)
-
-    def _edges(self, n_query: int, n_key: int) -> Edges:
-        lists = [mask for mask in self.masks if mask._is_list()]
-        shortest, first = min(
-            ((mask._edges(n_query, n_key), mask) for mask in lists), key=lambda listed: listed[0].indices.size
-        )
+    def _edges(self, n_query: int, n_key: int) -> Edges | None:
+        lists = [(edges, mask) for mask in self.masks if (edges := mask._edges(n_query, n_key)) is not None]
+        if not lists:
+            return None
+        shortest, listed = min(lists, key=lambda pair: pair[0].indices.size)
         query, key = pairs_of(shortest)
         for mask in self.masks:
-            if mask is not first:
+            if mask is not listed:
                 kept = mask.sees(query, key, n_query, n_key)
                 query, key = query[kept], key[kept]
         return edges_of(query, key, n_query, n_key)
 
     def _as_tiles(self, n_query: int, n_key: int, rows: int) -> Tiles:
-        if self._is_list():
-            edges = self._edges(n_query, n_key)
+        edges = self._edges(n_query, n_key)
+        if edges is not None:
             return Tiles.from_edges(edges.indptr, edges.indices, n_key, rows)
         parts = (mask._as_tiles(n_query, n_key, rows) for mask in self.masks)
         return functools.reduce(lambda a, b: a.intersection(b, n_query), parts)
@@ -137,11 +134,13 @@ class UnionMask(_CombinedMask):
     def sees(self, query: Int64Array, key: Int64Array, n_query: int, n_key: int) -> BoolArray:
         return functools.reduce(np.logical_or, (mask.sees(query, key, n_query, n_key) for mask in self.masks))
 
-    def _is_list(self) -> bool:
-        return all(mask._is_list() for mask in self.masks)
-
-    def _edges(self, n_query: int, n_key: int) -> Edges:
-        lists = [pairs_of(mask._edges(n_query, n_key)) for mask in self.masks]
+    def _edges(self, n_query: int, n_key: int) -> Edges | None:
+        lists = []
+        for mask in self.masks:
+            edges = mask._edges(n_query, n_key)
+            if edges is None:
+                return None
+            lists.append(pairs_of(edges))
         query, key = (np.concatenate(column) for column in zip(*lists, strict=True))
         return edges_of(query, key, n_query, n_key)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,8 +108,9 @@ class _ListMask(AttentionMask):
     def sees(self, query: Int64Array, key: Int64Array, n_query: int, n_key: int) -> BoolArray:
         return contains(self._edges(n_query, n_key), query, key, n_key)
 
-    def _is_list(self) -> bool:
-        return True
+    @abstractmethod
+    def _edges(self, n_query: int, n_key: int) -> Edges:
+        """The pairs as CSR rows."""
 
     def _as_tiles(self, n_query: int, n_key: int, rows: int) -> Tiles:
         edges = self._edges(n_query, n_key)
