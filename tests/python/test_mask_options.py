@@ -74,6 +74,36 @@ def test_nan_is_found_where_a_mask_object_skips() -> None:
         ra.ScaledDotProductAttention(dim=4)(x, bad, x, mask=ra.BlockSparseMask(16, [(0, 0)]))
 
 
+@pytest.mark.parametrize("made", ["scaled dot-product", "heads"])
+@pytest.mark.parametrize("n_query", [1, 16, 17, 60])
+@pytest.mark.parametrize("which", ["keys", "values"])
+def test_what_is_hidden_from_all_queries_is_refused_or_left_out(made: str, n_query: int, which: str) -> None:
+    """Never half: either the error names it, or the output is that of finite numbers in its place."""
+    attention = MECHANISMS[made]()
+    rng = np.random.default_rng(2)
+    query, keys, values = (rng.standard_normal((n, 12)).astype(np.float32) for n in (n_query, 300, 300))
+    spoiled = {"keys": keys.copy(), "values": values.copy()}
+    spoiled[which][3, 1] = np.nan
+    shown = np.broadcast_to(np.arange(300) > 200, (n_query, 300))
+    masks: list[ra.AttentionMask] = [
+        ra.WindowMask(4),
+        ra.StridedMask(4, 1000),
+        ra.DenseMask(shown),
+        ra.COOMask([(0, 250), (0, 251)]),
+        ra.BlockSparseMask(64, [(0, 3)]),
+        ra.WindowMask(9) & ra.CausalMask(),
+    ]
+    for mask in masks:
+        expected = attention(query, keys, values, mask=mask)
+        try:
+            found = attention(query, spoiled["keys"], spoiled["values"], mask=mask)
+        except ra.NumericalInstabilityError as error:
+            assert f"{which} holds nan at index (3, 1)" in str(error)
+        else:
+            assert np.isfinite(found).all()
+            oracle.assert_close(found, expected.astype(np.float64))
+
+
 @pytest.mark.parametrize("made", MECHANISMS)
 def test_top_k_of_all_keys_is_plain_attention(made: str) -> None:
     plain, chosen, few = MECHANISMS[made](), MECHANISMS[made](top_k=N), MECHANISMS[made](top_k=4)

@@ -43,6 +43,9 @@ class AttentionMask(ABC):
     Masks are values: they do not change, equal ones compare equal and hash alike, ``repr`` evaluates back (but for
     long lists), and ``to_config`` and ``from_config`` go through JSON. Query i stands at key i + n_key - n_query.
 
+    What a mask hides from every query of a call has no part in the result. Whether NaN or infinity there is an error
+    depends on whether it is met: a window over many keys would cost what it saves if all of them were looked at.
+
     A mask of your own is a frozen dataclass (``eq=False, repr=False`` keep what is here) with a ``name`` and
     ``sees``; it is then evaluated a few queries at a time, once for each pair of sizes.
 
