@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
@@ -14,7 +14,8 @@ import numpy as np
 
 from . import checkpoint, registry
 from .arrays import ArrayLike, Float32Array, as_float32, require_finite
-from .config import AttentionConfig, settings_of, signature_of
+from .config import AttentionConfig
+from .configured import Configured
 from .errors import (
     AttentionError,
     DimensionMismatchError,
@@ -36,7 +37,7 @@ class _Recorded(NamedTuple):
     backward: Callable[[Float32Array], dict[str, Float32Array]]
 
 
-class Attention(ABC):
+class Attention(Configured):
     """A mechanism: settings, parameters, and a ``forward`` from queries, keys and values to outputs.
 
     A mechanism of your own is a subclass with a name, its inputs and a ``forward``; ``@ra.register`` before it makes
@@ -57,7 +58,7 @@ class Attention(ABC):
     array([[7., 8.]], dtype=float32)
     """
 
-    name: ClassVar[str]
+    noun = "mechanism"
     Config: ClassVar[type[AttentionConfig]] = AttentionConfig
     inputs: ClassVar[tuple[TensorSpec, ...]] = ()
     outputs: ClassVar[tuple[TensorSpec, ...]] = (OUTPUT,)
@@ -67,10 +68,9 @@ class Attention(ABC):
 
     config: AttentionConfig
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        # the settings are the constructor's parameters: help() and editors read them here
-        cls.__signature__ = signature_of(cls.Config)  # type: ignore[attr-defined]
+    @classmethod
+    def _named(cls, name: str) -> type[Attention]:
+        return registry.get(name)
 
     def __init__(self, *settings: Any, **named_settings: Any) -> None:
         self.config = self.Config.from_arguments(type(self).__name__, settings, named_settings)
@@ -91,7 +91,7 @@ class Attention(ABC):
                 raise
             raise InputTooLargeError(f"{self!r} has parameters that memory does not hold: {error}") from error
 
-    def _setup(self) -> None:  # noqa: B027 - a mechanism without parameters has nothing to make
+    def _setup(self) -> None:
         """Make what the settings call for (parameters, above all); once, when the object is made."""
 
     def _fixed_axes(self) -> dict[str, int]:
@@ -258,35 +258,3 @@ class Attention(ABC):
         attention = cls.from_config(config)
         attention.load_state_dict(state)
         return attention
-
-    # --- settings
-
-    def get_config(self) -> dict[str, Any]:
-        """Plain JSON values from which ``Attention.from_config`` makes the same mechanism again."""
-        return {"type": self.name, **self.config.to_dict()}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any] | AttentionConfig) -> Self:
-        """The mechanism of a configuration: a Config object or what get_config gave.
-
-        >>> Attention.from_config({"type": "scaled_dot_product", "dim": 8})
-        ScaledDotProductAttention(dim=8)
-        """
-        if isinstance(config, AttentionConfig):
-            config = config.to_dict()
-        if not isinstance(config, Mapping):
-            raise InvalidConfigError(f"config is {type(config).__name__}; expected a mapping of settings")
-        settings = dict(config)
-        name = settings.pop("type", getattr(cls, "name", None))
-        if name is None:
-            raise InvalidConfigError("config has no 'type'; expected the name of a mechanism")
-        made = cls if name == getattr(cls, "name", None) else registry.get(name)
-        if not issubclass(made, cls):
-            raise InvalidConfigError(f"config is of type '{name}'; expected '{cls.name}'")
-        return made(**settings)
-
-    def __repr__(self) -> str:
-        """Evaluates back to an object with the same settings; defaults are left out."""
-        values = [(field, getattr(self.config, field.name)) for field in settings_of(type(self.config))]
-        shown = [f"{field.name}={value!r}" for field, value in values if value != field.default]
-        return f"{type(self).__name__}({', '.join(shown)})"

@@ -45,13 +45,8 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttentionConfig:
-    """The settings that every mechanism has; each mechanism adds its own."""
-
-    seed: Annotated[int, Setting("seed of the initial parameters and of dropout", at_least=0)] = 0
-    max_sequence_length: Annotated[
-        int, Setting("keys that one call may have; more is an InputTooLargeError", at_least=1)
-    ] = MAX_SEQUENCE_LENGTH
+class Settings:
+    """What a configuration does, whatever its settings are: checks them, and turns into JSON and back."""
 
     def __post_init__(self) -> None:
         for field, kind, optional, setting in _typed_fields(type(self)):
@@ -63,7 +58,7 @@ class AttentionConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, one for each setting."""
-        return asdict(self)
+        return {name: _plain(value) for name, value in asdict(self).items()}
 
     @classmethod
     def from_arguments(cls, owner: str, positional: tuple[Any, ...], named: Mapping[str, Any]) -> Self:
@@ -87,14 +82,26 @@ class AttentionConfig:
         return cls(**given)
 
 
-def settings_of(config: type[AttentionConfig]) -> list[Field[Any]]:
+@dataclass(frozen=True, kw_only=True)
+class AttentionConfig(Settings):
+    """The settings that every mechanism has; each mechanism adds its own."""
+
+    seed: Annotated[int, Setting("seed of the initial parameters and of dropout", at_least=0)] = 0
+    max_sequence_length: Annotated[
+        int, Setting("keys that one call may have; more is an InputTooLargeError", at_least=1)
+    ] = MAX_SEQUENCE_LENGTH
+
+
+def settings_of(config: type[Settings]) -> list[Field[Any]]:
     """The fields of a configuration, the mechanism's own before the common ones."""
     return sorted(fields(config), key=lambda field: bool(field.kw_only))
 
 
-def signature_of(config: type[AttentionConfig]) -> inspect.Signature:
+def signature_of(config: type[Settings]) -> inspect.Signature:
     """The constructor's parameters as help() shows them: names, plain types, defaults."""
-    kinds = {field.name: f"{kind.__name__}{' | None' * optional}" for field, kind, optional, _ in _typed_fields(config)}
+    kinds = {
+        field.name: f"{_kind_name(kind)}{' | None' * optional}" for field, kind, optional, _ in _typed_fields(config)
+    }
     return inspect.Signature(
         [
             inspect.Parameter(
@@ -108,7 +115,7 @@ def signature_of(config: type[AttentionConfig]) -> inspect.Signature:
     )
 
 
-def describe_settings(config: type[AttentionConfig]) -> list[dict[str, Any]]:
+def describe_settings(config: type[Settings]) -> list[dict[str, Any]]:
     """The settings as plain data, for other languages and for the command line."""
     described = []
     kinds = {field.name: (kind, optional, setting) for field, kind, optional, setting in _typed_fields(config)}
@@ -117,9 +124,9 @@ def describe_settings(config: type[AttentionConfig]) -> list[dict[str, Any]]:
         required = field.default is MISSING
         entry: dict[str, Any] = {
             "name": field.name,
-            "type": kind.__name__ + (" | None" if optional else ""),
+            "type": _kind_name(kind) + (" | None" if optional else ""),
             "required": required,
-            "default": None if required else field.default,
+            "default": None if required else _plain(field.default),
             "doc": setting.doc,
         }
         if setting.choices:
@@ -129,6 +136,13 @@ def describe_settings(config: type[AttentionConfig]) -> list[dict[str, Any]]:
                 entry[bound] = limit
         described.append(entry)
     return described
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON has it: lists for tuples, mappings for settings among their items."""
+    if isinstance(value, Settings):
+        return value.to_dict()
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _typed_fields(config: type) -> tuple[tuple[Field[Any], type, bool, Setting], ...]:
@@ -149,12 +163,30 @@ def _annotation(config: type, name: str, hint: Any) -> tuple[type, bool, Setting
     if get_origin(hint) is Annotated:
         hint, *extras = get_args(hint)
         setting = next((extra for extra in extras if isinstance(extra, Setting)), setting)
-    kinds = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType]
-    if len(kinds) != 1 or kinds[0] not in (int, float, bool, str):
+    choices = (hint,) if isinstance(hint, type) or _item_of(hint) else get_args(hint)
+    kinds = [kind for kind in choices if kind is not NoneType]
+    item = (_item_of(kinds[0]) or kinds[0]) if len(kinds) == 1 else None
+    if item not in _WORDS and not _is_settings(item, inside=kinds[:1]):
         raise InvalidConfigError(
-            f"{config.__name__}.{name} is annotated {hint}; a setting is int, float, bool or str, or one of them | None"
+            f"{config.__name__}.{name} is annotated {hint}; "
+            "a setting is int, float, bool or str, a tuple[..., ...] of them, or one of these | None"
         )
-    return kinds[0], NoneType in get_args(hint), setting
+    return kinds[0], NoneType in choices, setting
+
+
+def _item_of(kind: Any) -> Any:
+    """What the items of ``tuple[kind, ...]`` are; None for what is no such tuple."""
+    return get_args(kind)[0] if get_origin(kind) is tuple and get_args(kind)[1:] == (Ellipsis,) else None
+
+
+def _is_settings(item: Any, inside: list[Any]) -> bool:
+    """Whether these are the items of a tuple of settings, such as the stages of a curriculum."""
+    return isinstance(item, type) and issubclass(item, Settings) and _item_of(inside[0]) is item
+
+
+def _kind_name(kind: Any) -> str:
+    item = _item_of(kind)
+    return f"tuple[{item.__name__}, ...]" if item else str(kind.__name__)
 
 
 def score_scale(scale: float, temperature: float) -> float:
@@ -166,7 +198,15 @@ def score_scale(scale: float, temperature: float) -> float:
 
 
 def checked_setting(name: str, value: Any, kind: type, setting: Setting) -> Any:
-    """The value as exactly ``kind``, inside its range."""
+    """The value as exactly ``kind``, inside its range; the items of a tuple are each inside it."""
+    if (item := _item_of(kind)) is not None:
+        if not isinstance(value, list | tuple):
+            raise InvalidConfigError(f"{name} is {value!r}; expected a list")
+        return tuple(checked_setting(f"{name}[{index}]", each, item, setting) for index, each in enumerate(value))
+    if issubclass(kind, Settings):
+        if not isinstance(value, kind | Mapping):
+            raise InvalidConfigError(f"{name} is {value!r}; expected a {kind.__name__} or a mapping of its settings")
+        return kind.from_arguments(name, (), value) if isinstance(value, Mapping) else value
     value = _converted(name, value, kind)
     rules = (
         (setting.at_least, operator.ge, "at least"),

@@ -15,6 +15,7 @@ from .suggest import did_you_mean
 
 if TYPE_CHECKING:
     from .base import Attention
+    from .configured import Configured
 
 AnyAttention = TypeVar("AnyAttention", bound="type[Attention]")
 
@@ -26,24 +27,29 @@ def register(cls: AnyAttention) -> AnyAttention:
 
     Raises: InvalidConfigError for a class that forgets part of the contract, or takes another's name.
     """
+    if not (isinstance(cls.Config, type) and issubclass(cls.Config, AttentionConfig)):
+        raise InvalidConfigError(f"{cls.__qualname__}.Config is not a subclass of AttentionConfig")
+    if not cls.inputs or not cls.outputs:
+        raise InvalidConfigError(f"{cls.__qualname__} names no inputs or no outputs; expected TensorSpecs")
+    check_specs(cls.__qualname__, cls.inputs)
+    keep(cls, _MECHANISMS)
+    return cls
+
+
+def keep(cls: type[Configured], known: dict[str, Any]) -> None:
+    """Enter a class under its name, once it has one of its own, all methods, and settings that can be described."""
     owner = cls.__qualname__
     name = getattr(cls, "name", None)
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InvalidConfigError(f"{owner}.name is {name!r}; expected a name in snake_case")
-    if not (isinstance(cls.Config, type) and issubclass(cls.Config, AttentionConfig)):
-        raise InvalidConfigError(f"{owner}.Config is not a subclass of AttentionConfig")
-    if not cls.inputs or not cls.outputs:
-        raise InvalidConfigError(f"{owner} names no inputs or no outputs; expected TensorSpecs")
     if inspect.isabstract(cls):
         raise InvalidConfigError(f"{owner} lacks {', '.join(sorted(cls.__abstractmethods__))}")
-    check_specs(owner, cls.inputs)
     describe_settings(cls.Config)
-    holder = _MECHANISMS.get(name)
+    holder = known.get(name)
     # a notebook cell that is run again defines its class again: that is the same mechanism
     if holder and (holder.__module__, holder.__qualname__) != (cls.__module__, owner):
         raise InvalidConfigError(f"{owner} is named '{name}', as {holder.__qualname__} is already")
-    _MECHANISMS[name] = cls
-    return cls
+    known[name] = cls
 
 
 def mechanisms() -> list[str]:
@@ -53,16 +59,19 @@ def mechanisms() -> list[str]:
 
 def get(name: str) -> type[Attention]:
     """The class of that name; ``multi-head`` and ``flash_attention`` are understood too."""
-    if not isinstance(name, str):
-        raise UnsupportedError(f"the mechanism is {type(name).__name__}; expected its name, a string")
-    found = _MECHANISMS.get(name)
-    if found is None:
-        spelled = name.strip().lower().replace("-", "_").replace(" ", "_")
-        for other in (spelled, f"{spelled}_attention", spelled.removesuffix("_attention")):
-            found = found or _MECHANISMS.get(other)
-    if found is None:
-        raise InvalidConfigError(f"unknown mechanism '{name}'{did_you_mean(name, mechanisms())}")
+    found: type[Attention] = find(name, _MECHANISMS, "mechanism", "_attention")
     return found
+
+
+def find(name: str, known: dict[str, Any], noun: str, suffix: str) -> Any:
+    """The class of that name among those known, with the suffix or without it."""
+    if not isinstance(name, str):
+        raise UnsupportedError(f"the {noun} is {type(name).__name__}; expected its name, a string")
+    spelled = name.strip().lower().replace("-", "_").replace(" ", "_")
+    for other in (name, spelled, f"{spelled}{suffix}", spelled.removesuffix(suffix)):
+        if other in known:
+            return known[other]
+    raise InvalidConfigError(f"unknown {noun} '{name}'{did_you_mean(name, sorted(known))}")
 
 
 def create(name: str, /, **settings: Any) -> Attention:
