@@ -10,7 +10,8 @@ A file is {"format", "cases"}; a case is {"name", "mechanism", "config", "parame
 "expected", "gradients", "gradient_tolerance", "tolerance", "source"}. An array is {"shape", "dtype", "data"}, data
 flat; infinity is the string "-Infinity". `expected` holds "output", of `forward`, and may hold "attention_weights";
 tolerance is relative to 1 + max|expected|. `gradients` holds "grad_output" and, by torch's autograd, the gradients of
-the inputs, parameters and options that have one, right to `gradient_tolerance`, in the same sense.
+the inputs, parameters and options that have one, right to `gradient_tolerance`, in the same sense. Losses and miners
+have files of their own in tests/vectors/training, see vectors_training.py.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import vectors_adaptive
 import vectors_geometry
 from make_vectors_graph import GraphMaker
 from toolchain_store import is_current, locked, mark_current, pyproject
+from vectors_training import TrainingMaker
 
 TARGET = toolchain.ROOT / "tests" / "vectors"
 TOLERANCE = 2e-6
@@ -359,12 +361,13 @@ def texts() -> dict[Path, str]:
         make()
     vectors_adaptive.add_all(maker)
     graphs.heads()
+    files = {**maker.cases, **{f"training/{part}": cases for part, cases in TrainingMaker(maker).make().items()}}
     about = "written by build_scripts/make_vectors.py, where the format is explained"
     return {
-        TARGET / f"{mechanism}.json": f'{{"format": {json.dumps(about)}, "cases": [\n'
+        TARGET / f"{name}.json": f'{{"format": {json.dumps(about)}, "cases": [\n'
         + ",\n".join(json.dumps(case, separators=(",", ":"), allow_nan=False) for case in cases)
         + "\n]}\n"
-        for mechanism, cases in maker.cases.items()
+        for name, cases in files.items()
     }
 
 
@@ -381,7 +384,7 @@ def main() -> int:
     for path, text in texts().items():
         same = path.is_file() and path.read_text() == text
         if not arguments.check:
-            TARGET.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         elif not same:
             print(f"{path.relative_to(toolchain.ROOT)} is not what torch says now; run build_scripts/make_vectors.py")
