@@ -37,9 +37,10 @@ def squared_distances(rows: Array, candidates: Array) -> Array:
         return dot(apart, apart)[..., 0]
     middle = candidates.mean(axis=0)  # from there the squares that cancel are least
     rows, candidates = rows - middle, candidates - middle
-    squares = dot(rows, rows) + dot(candidates, candidates)[:, 0]
-    apart = squares - 2 * products(rows, candidates)
-    return np.maximum(apart, 0, out=apart)
+    squares: Array = dot(rows, rows) + dot(candidates, candidates)[:, 0]
+    squares -= 2 * products(rows, candidates)
+    squares[squares < 0] = 0
+    return squares
 
 
 def _squared_backward(grad: Array, rows: Array, candidates: Array) -> tuple[Array, Array]:
@@ -113,7 +114,7 @@ class InfoNCEConfig(LossConfig):
 
 @register_part
 class InfoNCELoss(Loss):
-    """-log(exp(s_p) / (exp(s_p) + sum_n exp(s_n))), s = cosine(anchor, .) / temperature, averaged over positives p
+    """L = -log(exp(s_p) / (exp(s_p) + sum_n exp(s_n))), s = cosine(anchor, .) / temperature, averaged over positives p
 
     Without negatives those are the batch: row i of anchor and row i of positives are a pair, each of the two is to find
     the other among all other rows, and the loss of a pair is the mean of its two. No (rows, rows) array of a large
@@ -207,10 +208,10 @@ class LocalContrastiveConfig(LossConfig):
 
 @register_part
 class LocalContrastiveLoss(Loss):
-    """mean_p |x - p|^2 + mean_n max(0, margin - |x - n|)^2 over the neighbours p of x and others n
+    """L = mean_p |x - p|^2 + mean_n max(0, margin - |x - n|)^2 over the neighbours p of x and others n
 
-    With a temperature: -log(sum_p exp(s_p) / (sum_p exp(s_p) + sum_n exp(s_n))), s = cosine(x, .) / temperature, the
-    soft nearest neighbour loss (Frosst et al., 2019, arXiv:1902.01889).
+    With a temperature: L = -log(sum_p exp(s_p) / (sum_p exp(s_p) + sum_n exp(s_n))), s = cosine(x, .) / temperature,
+    the soft nearest neighbour loss (Frosst et al., 2019, arXiv:1902.01889).
 
     ``loss(anchor, positives, negatives)`` takes both; ``loss.on_graph(embeddings, edge_index)`` takes them from a
     graph: all nodes joined by an edge, whatever its direction, and all that are not.

@@ -35,7 +35,7 @@ class DistillationConfig(LossConfig):
 
 @register_part
 class DistillationLoss(Loss):
-    """temperature^2 KL(softmax(teacher / temperature) || softmax(student / temperature)) of logits
+    """L = temperature^2 KL(softmax(teacher / temperature) || softmax(student / temperature)) of logits
 
     Shapes: student, teacher (..., n_class). value (...) with reduction="none".
     Raises: DimensionMismatchError, EmptyInputError, NumericalInstabilityError, UnsupportedError
@@ -67,7 +67,7 @@ class AttentionDistillationConfig(LossConfig):
 
 @register_part
 class AttentionDistillationLoss(Loss):
-    """sum_j t_ij log(t_ij / s_ij) of rows of attention weights, or with divergence="mse" mean_j (s_ij - t_ij)^2
+    """L = sum_j t_ij log(t_ij / s_ij) of rows of attention weights, or with divergence="mse" mean_j (s_ij - t_ij)^2
 
     Shapes: student, teacher (..., n_query, n_key), as attention_weights gives them. value (..., n_query) with
             reduction="none".
@@ -113,7 +113,7 @@ class RelationDistillationConfig(LossConfig):
 
 @register_part
 class RelationDistillationLoss(Loss):
-    """KL(softmax(T T^T / sqrt(dim_teacher) / temperature) || softmax(S S^T / sqrt(dim_student) / temperature)) of rows
+    """L = KL(softmax(T T^T / r_T) || softmax(S S^T / r_S)) of rows, with r = sqrt(dim) * temperature of each
 
     What each row says of all others is taught, so the widths of student and teacher may differ.
 

@@ -44,10 +44,10 @@ class Arguments:
                 self.refuse(name, "(..., dim)", array)
             if array.size == 0:
                 raise EmptyInputError(f"{name} is {array.shape}, without numbers; expected at least one row")
-            is_wide = array.dtype == np.float64
-            require_finite(name, array := array if is_wide else as_float32(name, array))
+            require_finite(name, as_float32(name, array))  # what float32 holds: squares of that are finite
             self._arrays[name] = array.astype(np.float64, copy=False)
-            self._dtypes[name] = np.float64 if is_wide and isinstance(value, np.ndarray) else np.float32
+            is_wide = isinstance(value, np.ndarray) and value.dtype == np.float64
+            self._dtypes[name] = np.float64 if is_wide else np.float32
         first = next(iter(self._arrays), "")
         for name, array in self._arrays.items():
             if same_dim and array.shape[-1] != (dim := self[first].shape[-1]):
@@ -167,7 +167,7 @@ class TripletConfig(LossConfig):
 
 @register_part
 class TripletLoss(Loss):
-    """max(0, d(anchor, positive) - d(anchor, negative) + margin)
+    """L = max(0, d(anchor, positive) - d(anchor, negative) + margin)
 
     Shapes: anchor, positive, negative (..., dim); leading dimensions broadcast, so that (n, 1, dim) takes several
             negatives (n, m, dim) each. value (...) with reduction="none".

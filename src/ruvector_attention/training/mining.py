@@ -48,7 +48,7 @@ class HardNegativeMinerConfig(Settings):
 
 @register_part
 class HardNegativeMiner(TrainingPart):
-    """The indices of the negatives from which an anchor has most to learn, none of them twice
+    """argmin_n d_n, d_n = |anchor - n|, or indices chosen otherwise: the negatives to learn from, none of them twice
 
     hard: the nearest. semi_hard: the nearest with d_p < d_n < d_p + margin, where d_p is the distance of the farthest
     positive; if they are too few, the nearest of the others behind them (Schroff et al., 2015, arXiv:1503.03832).
@@ -89,6 +89,7 @@ class HardNegativeMiner(TrainingPart):
         degrees: ArrayLike | None = None,
         anchor_degree: ArrayLike | None = None,
     ) -> Int64Array:
+        """The indices of ``num_negatives`` of the negatives for each anchor."""
         given = Arguments(anchor=anchor, positives=positives, negatives=negatives)
         a, p, n = candidates_of(given, one=True)
         shape = (*a.shape[:-1], n.shape[-2])
@@ -147,7 +148,7 @@ class InBatchMinerConfig(Settings):
 
 @register_part
 class InBatchMiner(TrainingPart):
-    """The other pairs' positives as an anchor's negatives, and behind them those that are given to all
+    """negatives of anchor_i = all positives_j with j != i, and those that are given to all
 
     ``mine`` answers indices into the rows of positives followed by the rows of negatives: all of them in their order,
     or the ``num_negatives`` nearest to the anchor (Euclidean), nearest first.
@@ -174,6 +175,7 @@ class InBatchMiner(TrainingPart):
         negatives: ArrayLike | None = None,
         num_negatives: int | None = None,
     ) -> Int64Array:
+        """The indices of ``num_negatives`` candidates for each anchor; None: of all."""
         extra = {} if negatives is None else {"negatives": negatives}
         given = Arguments(anchor=anchor, positives=positives, **extra)
         a = given.expect("anchor", given["anchor"].ndim == 2, "(n, dim), a batch")

@@ -34,7 +34,7 @@ class MultiObjectiveConfig(Settings):
 
 @register_part
 class MultiObjectiveLoss(Loss):
-    """sum_i w_i L_i of the results L_i of other losses, their gradients added by name
+    """L = sum_i w_i L_i of the results L_i of other losses, their gradients added by name
 
     weighting="uncertainty" learns s_i, the logarithms of variances: sum_i (exp(-s_i) w_i L_i + s_i) / 2 (Kendall et
     al., 2018, arXiv:1705.07115). "gradnorm" learns w_i, so that the sizes G_i of the gradients w_i dL_i come to
@@ -93,6 +93,8 @@ class MultiObjectiveLoss(Loss):
         self, results: Sequence[LossResult] | Mapping[str, LossResult], shared: Iterable[str] | None = None
     ) -> LossResult:
         """``shared``, with gradnorm: the names of the gradients whose sizes count; None: all that each loss has."""
+        if not isinstance(results, Mapping | list | tuple):
+            raise UnsupportedError(f"results is {results!r:.60}; expected a list or mapping of LossResults")
         names = list(results) if isinstance(results, Mapping) else [f"results[{i}]" for i in range(len(results))]
         found = list(results.values()) if isinstance(results, Mapping) else list(results)
         weights = np.array(self.config.weights)
@@ -161,7 +163,7 @@ class EWCConfig(Settings):
 
 @register_part
 class EWCLoss(Loss):
-    """weight / 2 * sum_i F_i (theta_i - theta*_i)^2: elastic weight consolidation
+    """L = weight / 2 * sum_i F_i (theta_i - theta*_i)^2: elastic weight consolidation
 
     ``consolidate`` keeps the parameters theta* of a task that was learned, and the diagonal of its Fisher information,
     the mean of squared gradients of the log-likelihood of single examples. Then ``loss(parameters)`` holds them there.
@@ -186,7 +188,9 @@ class EWCLoss(Loss):
 
     def consolidate(self, parameters: Mapping[str, ArrayLike], gradients: Iterable[Mapping[str, ArrayLike]]) -> None:
         """Keep copies of the parameters, and the mean of the squares of ``gradients``, a mapping for each example."""
-        given = Arguments(False, **parameters)
+        given = self._matched("parameters", parameters, None)
+        if not parameters:
+            raise EmptyInputError("parameters is empty; expected at least one array")
         fisher = {name: np.zeros(given[name].shape) for name in parameters}
         count = 0
         for example in gradients:
@@ -229,9 +233,11 @@ class EWCLoss(Loss):
         return given.result(value, "sum", gradients)
 
     @staticmethod
-    def _matched(what: str, arrays: Mapping[str, ArrayLike], kept: Mapping[str, Array]) -> Arguments:
+    def _matched(what: str, arrays: Mapping[str, ArrayLike], kept: Mapping[str, Array] | None) -> Arguments:
         if not isinstance(arrays, Mapping):
             raise UnsupportedError(f"{what} is {type(arrays).__name__}; expected a mapping of names to arrays")
+        if kept is None:
+            return Arguments(False, **arrays)
         if set(arrays) != set(kept):
             raise InvalidConfigError(f"{what} has {sorted(arrays)}; expected {sorted(kept)}")
         given = Arguments(False, **arrays)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from ..arrays import ArrayLike, as_array, as_float32
+from ..arrays import ArrayLike
 from ..config import Setting
 from ..errors import UnsupportedError
 from ..graph import EdgesLike, Graph
@@ -41,7 +41,7 @@ def _matrices(embeddings: ArrayLike, **others: ArrayLike) -> tuple[Arguments, Ar
 
 @register_part
 class SpectralRegularization(Regularization):
-    """weight * sum over edges (i, j) of w_ij |x_i - x_j|^2 = weight * tr(X^T L X), with the Laplacian L of the graph
+    """L = weight * sum over edges (i, j) of w_ij |x_i - x_j|^2 = weight * tr(X^T L X), L the Laplacian of the graph
 
     Of edge_index or pairs each entry is one edge: a list of both directions has twice the value. A scipy.sparse matrix
     is the adjacency of which L is the Laplacian, its numbers the weights w; so is a networkx graph, with its "weight".
@@ -98,12 +98,15 @@ def _edges(edges: EdgesLike, n: int) -> tuple[Array, Array, Array]:
     graph = Graph.of(edges, n, "edge_index")
     weights = np.ones(graph.n_edges)
     if hasattr(edges, "tocoo"):
-        weights = as_float32("edge_index", as_array("edge_index", edges.tocoo().data)).astype(np.float64) / 2
+        weights = _weights(edges.tocoo().data) / 2
     elif graph.labels is not None and not isinstance(edges, Graph):
-        listed = [weight for _, _, weight in edges.edges(data="weight", default=1.0)]
-        weights = as_float32("edge_index", listed).astype(np.float64)
+        weights = _weights([weight for _, _, weight in edges.edges(data="weight", default=1.0)])
         return graph.sources[: weights.size], graph.targets[: weights.size], weights
     return graph.sources, graph.targets, weights
+
+
+def _weights(listed: ArrayLike) -> Array:
+    return Arguments(False, edge_index=listed)["edge_index"] if len(listed) else np.zeros(0)
 
 
 def _add_rows(total: Array, index: Array, rows: Array) -> None:
@@ -115,7 +118,7 @@ def _add_rows(total: Array, index: Array, rows: Array) -> None:
 
 @register_part
 class OrthogonalityRegularization(Regularization):
-    """weight * |X^T X / n - I|^2, squared and summed over all entries: channels without correlation, of variance 1
+    """L = weight * |X^T X / n - I|^2, squared and summed over all entries: channels without correlation, of variance 1
 
     Shapes: embeddings (..., n, dim). value (...) with reduction="none".
     Raises: DimensionMismatchError, EmptyInputError, NumericalInstabilityError, UnsupportedError
@@ -142,7 +145,7 @@ class NormPenaltyConfig(RegularizationConfig):
 
 @register_part
 class NormPenalty(Regularization):
-    """weight * mean_i (|x_i| - target_norm)^2
+    """L = weight * mean_i (|x_i| - target_norm)^2
 
     Shapes: embeddings (..., n, dim). value (...) with reduction="none".
     Raises: DimensionMismatchError, EmptyInputError, NumericalInstabilityError, UnsupportedError
