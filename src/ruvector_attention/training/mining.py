@@ -101,7 +101,7 @@ class HardNegativeMiner(TrainingPart):
         if strategy == "random":
             return self._drawn(np.zeros(shape), count)
         if strategy == "distance_weighted":
-            return self._drawn(_sphere_weights(a, n), count)
+            return self._drawn(_sphere_weights(a, n, beyond=-100 * self.config.temperature), count)
         alike = np.zeros(shape) if degrees is None else _alike(degrees, anchor_degree, shape)
         if strategy == "degree":
             return self._drawn(alike, count)
@@ -121,13 +121,15 @@ class HardNegativeMiner(TrainingPart):
         return _first(-log_weights / self.config.temperature - self._random.gumbel(size=log_weights.shape), count)
 
 
-def _sphere_weights(a: Array, n: Array) -> Array:
-    """-log q(d) = -((dim - 2) log d + (dim - 3) / 2 log(1 - d^2 / 4)) of rows projected on the unit sphere."""
+def _sphere_weights(a: Array, n: Array, beyond: float) -> Array:
+    """-log q(d) = -((dim - 2) log d + (dim - 3) / 2 log(1 - d^2 / 4)) of rows projected on the unit sphere; ``beyond``
+    less than the least of them, where d is."""
     dim = a.shape[-1]
     d = np.sqrt(squared_distances(unit(a)[0], unit(n)[0]))
     reached = np.clip(d, NEAREST, FARTHEST)
-    log_weights = -((dim - 2) * np.log(reached) + (dim - 3) / 2 * np.log1p(-(reached**2) / 4))
-    return np.where(d <= FARTHEST, log_weights, np.finfo(np.float32).min)  # finite: noise must not be lost in it
+    log_weights: Array = -((dim - 2) * np.log(reached) + (dim - 3) / 2 * np.log1p(-(reached**2) / 4))
+    log_weights[d > FARTHEST] = log_weights.min() + beyond
+    return log_weights
 
 
 def _alike(degrees: ArrayLike, anchor_degree: ArrayLike, shape: tuple[int, ...]) -> Array:
