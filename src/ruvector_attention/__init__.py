@@ -138,6 +138,7 @@ __all__ = [
     "register",
     "set_threads",
     "stats",
+    "training",
     "use_backend",
 ]
 
@@ -147,4 +148,8 @@ def __getattr__(name: str) -> Any:
         from .registry import version
 
         return version()
+    if name == "training":  # on demand: most programs only compute
+        from importlib import import_module
+
+        return import_module(f"{__name__}.training")
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
