@@ -11,7 +11,7 @@ A file is {"format", "cases"}; a case is {"name", "mechanism", "config", "parame
 flat; infinity is the string "-Infinity". `expected` holds "output", of `forward`, and may hold "attention_weights";
 tolerance is relative to 1 + max|expected|. `gradients` holds "grad_output" and, by torch's autograd, the gradients of
 the inputs, parameters and options that have one, right to `gradient_tolerance`, in the same sense. Losses and miners
-have files of their own in tests/vectors/training, see vectors_training.py.
+have files of their own in tests/vectors/training, see vectors_training.py, and optimizers: vectors_optimizers.py.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import Any
 import toolchain
 import vectors_adaptive
 import vectors_geometry
+import vectors_optimizers
 from make_vectors_graph import GraphMaker
 from toolchain_store import is_current, locked, mark_current, pyproject
 from vectors_training import TrainingMaker
@@ -363,12 +364,13 @@ def texts() -> dict[Path, str]:
     graphs.heads()
     files = {**maker.cases, **{f"training/{part}": cases for part, cases in TrainingMaker(maker).make().items()}}
     about = "written by build_scripts/make_vectors.py, where the format is explained"
-    return {
+    written = {
         TARGET / f"{name}.json": f'{{"format": {json.dumps(about)}, "cases": [\n'
         + ",\n".join(json.dumps(case, separators=(",", ":"), allow_nan=False) for case in cases)
         + "\n]}\n"
         for name, cases in files.items()
     }
+    return {**written, TARGET / "training" / "optimizers.json": vectors_optimizers.text()}
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from . import registry
+from . import registry, training
 from .errors import AttentionError, InvalidConfigError, OutOfBoundsError, UnsupportedError
 from .masks import AttentionMask
 
@@ -35,9 +35,9 @@ def describe() -> dict[str, Any]:
 
 
 def create(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A mechanism by its registry name, or ``module:Class`` for a class that JavaScript brought along."""
+    """A mechanism or part of training by its name, or ``module:Class`` for a class that JavaScript brought along."""
     settings = _received_items(config)
-    created = _class(name)(**settings) if ":" in name else registry.create(name, **settings)
+    created = _class(name)(**settings)
     handle = next(_handles)
     _objects[handle] = created
     accepted = created.get_config() if hasattr(created, "get_config") else settings
@@ -84,6 +84,10 @@ def dispatch(verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _class(path: str) -> Callable[..., Any]:
+    if ":" not in path:
+        if path in training.parts():
+            return training.get_part(path)
+        return registry.get(path)
     module, _, name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
@@ -140,6 +144,8 @@ def _sent(value: Any) -> Any:
         return value.to_config()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _sent(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, Mapping):
         return {str(key): _sent(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

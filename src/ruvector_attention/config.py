@@ -206,7 +206,10 @@ def checked_setting(name: str, value: Any, kind: type, setting: Setting) -> Any:
     if issubclass(kind, Settings):
         if not isinstance(value, kind | Mapping):
             raise InvalidConfigError(f"{name} is {value!r}; expected a {kind.__name__} or a mapping of its settings")
-        return kind.from_arguments(name, (), value) if isinstance(value, Mapping) else value
+        try:
+            return kind.from_arguments(name, (), value) if isinstance(value, Mapping) else value
+        except InvalidConfigError as error:
+            raise error if str(error).startswith(name) else error.within(name) from None
     value = _converted(name, value, kind)
     rules = (
         (setting.at_least, operator.ge, "at least"),

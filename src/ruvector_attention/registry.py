@@ -96,28 +96,35 @@ def version() -> str:
 
 
 def describe() -> dict[str, Any]:
-    """All there is, as plain data that JSON can hold: mechanisms, settings, inputs, options, errors."""
+    """All there is, as plain data that JSON can hold: mechanisms and parts of training with their settings, errors."""
+    from . import training  # here: the import of the package does without it
+
     return {
         "version": version(),
         "backend": backend(),
         "errors": error_names(),
         "mechanisms": [_described(_MECHANISMS[name]) for name in mechanisms()],
+        "training": training.describe_parts(),
     }
 
 
+def summary(cls: type[Configured]) -> str:
+    """The first paragraph of its docstring: the formula."""
+    return " ".join(inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].split())
+
+
 def _described(cls: type[Attention]) -> dict[str, Any]:
-    paragraphs = inspect.cleandoc(cls.__doc__ or "").split("\n\n")
     return {
         "name": cls.name,
         "class": cls.__name__,
-        "summary": " ".join(paragraphs[0].split()),
+        "summary": summary(cls),
         "paper": cls.paper,
         "complexity": cls.complexity,
         "config": describe_settings(cls.Config),
         "inputs": [spec.describe() for spec in cls.inputs],
         "options": _options(cls),
         "outputs": [spec.describe() for spec in cls.outputs],
-        "methods": _methods(cls),
+        "methods": methods(cls),
     }
 
 
@@ -142,7 +149,7 @@ def _options(cls: type[Attention]) -> list[dict[str, Any]]:
     return options
 
 
-def _methods(cls: type[Attention]) -> list[str]:
+def methods(cls: type[Configured]) -> list[str]:
     """The public methods to call from outside: not class methods, nor those for files or for authors of mechanisms."""
     found = inspect.getmembers(cls, inspect.isfunction)
     return [name for name, _ in found if not name.startswith("_") and name not in ("bind", "save_checkpoint")]

@@ -15,7 +15,7 @@ from .mining import HardNegativeMiner, InBatchMiner
 from .objectives import EWCLoss, MultiObjectiveLoss
 from .optimizer import Optimizer
 from .optimizers import SGD, Adam, AdamW, RiemannianAdam
-from .part import TrainingPart, create_part, parts, register_part
+from .part import TrainingPart, create_part, describe_parts, get_part, parts, register_part
 from .regularization import (
     NormPenalty,
     OrthogonalityRegularization,
@@ -63,6 +63,8 @@ __all__ = [
     "clip_by_global_norm",
     "create_part",
     "default_curriculum",
+    "describe_parts",
+    "get_part",
     "global_norm",
     "laplacian",
     "norm_penalty",

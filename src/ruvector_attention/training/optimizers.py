@@ -18,6 +18,9 @@ from .named_arrays import Array
 from .optimizer import Optimizer, OptimizerConfig
 from .part import register_part
 
+#: Points end this share of the radius before the boundary, as geoopt's do: nearer to it no digit of a step is right.
+MARGIN = 1e-5
+
 
 @dataclass(frozen=True)
 class SGDConfig(OptimizerConfig):
@@ -156,7 +159,8 @@ class RiemannianAdam(Optimizer):
 
     For points of the Poincaré ball of radius 1/sqrt(c), curvature -c, in the last axis. The gradient is divided by
     lambda_x^2, which makes it one of the curved space; v is the mean of its squared length there; m is carried along
-    with the point. Points never leave the ball. The same as geoopt's RiemannianAdam on PoincareBallExact.
+    with the point. Points never leave the ball, and end 1e-5 of its radius before the boundary. The same as geoopt's
+    RiemannianAdam on PoincareBallExact.
 
     >>> import numpy as np
     >>> point = np.array([[0.5, 0.0]])
@@ -181,7 +185,7 @@ class RiemannianAdam(Optimizer):
     def _update(self, parameter: Array, gradient: Array, state: dict[str, Any], config: Any, rate: float) -> None:
         k = config.curvature
         # in float64 throughout: near the boundary lambda is large, and so is what rounding costs
-        point = poincare.project_to_ball(parameter.astype(np.float64), k)
+        point = poincare.project_to_ball(parameter.astype(np.float64), k, MARGIN)
         gradient = gradient.astype(np.float64) + config.weight_decay * point
         gradient /= poincare.conformal_factor(point, k) ** 2
         mean = state["exp_avg"].astype(np.float64)
@@ -191,5 +195,5 @@ class RiemannianAdam(Optimizer):
         square += (1 - config.beta2) * poincare.inner_product(point, gradient, gradient, k)[..., None]
         root = np.sqrt(square.astype(np.float64) / (1 - config.beta2 ** state["step"])) + config.epsilon
         moved = poincare.exp_map(point, -rate / (1 - config.beta1 ** state["step"]) * mean / root, k)
-        parameter[...] = poincare.project_to_ball(moved.astype(parameter.dtype), k)
+        parameter[...] = poincare.project_to_ball(moved, k, MARGIN)
         state["exp_avg"][...] = poincare.transport(point, parameter.astype(np.float64), mean, k)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, TypeVar
 
 from .. import registry
-from ..config import Settings
+from ..config import Settings, describe_settings
 from ..configured import Configured
 from ..errors import InvalidConfigError
 from ..suggest import did_you_mean
@@ -86,3 +86,19 @@ def get_part(name: str) -> type[TrainingPart]:
 def create_part(name: str, /, **settings: Any) -> TrainingPart:
     """A loss, an optimizer, a schedule or a miner from its name and settings."""
     return get_part(name)(**settings)
+
+
+def describe_parts() -> list[dict[str, Any]]:
+    """Every part as plain data that JSON can hold."""
+    return [
+        {
+            "name": cls.name,
+            "kind": cls.kind,
+            "class": cls.__name__,
+            "summary": registry.summary(cls),
+            "paper": cls.paper,
+            "config": describe_settings(cls.Config),
+            "methods": registry.methods(cls),
+        }
+        for _, cls in sorted(_PARTS.items())
+    ]
