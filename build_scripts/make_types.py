@@ -23,6 +23,7 @@ import toolchain
 WEB = toolchain.ROOT / "web"
 TYPES = WEB / "src" / "mechanisms.gen.ts"
 DESCRIPTION = WEB / "src" / "wasm" / "description.gen.ts"
+TRAINING = WEB / "src" / "training.gen.ts"
 RULES = WEB / "src" / "wasm" / "rules.gen.ts"
 # What the runtime of the kernels alone computes: web/src/wasm/runtime.ts has a class for each.
 KERNEL_MECHANISMS = [
@@ -41,6 +42,12 @@ import type { Memory } from "./memory.js";
 import type { ArrayInput, MaskInput, Tensor } from "./tensor.js";
 """
 
+TRAINING_HEADER = """\
+// Written by build_scripts/make_types.py from describe(); do not edit. A part appears here by being registered.
+import type { AttentionObject, CallOptions, MechanismClass } from "./client.js";
+import type { ArrayInput, Tensor } from "./tensor.js";
+"""
+
 DESCRIPTION_HEADER = """\
 // Written by build_scripts/make_types.py from describe(); do not edit. The mechanisms that the kernels alone compute.
 import type { Description } from "../description.js";
@@ -56,6 +63,10 @@ SIMPLE = {"int": "number", "float": "number", "bool": "boolean", "str": "string"
 ARRAYS = {
     "Float32Array": "Tensor",
     "ArrayLike": "ArrayInput",
+    "Array": "ArrayInput",
+    "ArraysLike": "ArrayInput | Record<string, ArrayInput | null> | (ArrayInput | null)[]",
+    "Arrays": "Tensor | Record<string, Tensor> | Tensor[]",
+    "CurriculumStage": "CurriculumStage",
     "array": "ArrayInput",
     "KeysLike": "ArrayInput | Memory",
     "EdgesLike": "ArrayInput | { edges: ArrayInput }",
@@ -68,7 +79,7 @@ def description_source() -> str:
 
     described = registry.describe()
     mechanisms = [m for m in described["mechanisms"] if m["name"] in KERNEL_MECHANISMS]
-    kept = {"version": described["version"], "errors": described["errors"], "mechanisms": mechanisms}
+    kept = {"version": described["version"], "errors": described["errors"], "mechanisms": mechanisms, "training": []}
     return f"{DESCRIPTION_HEADER} {json.dumps(kept)};\n"
 
 
@@ -102,12 +113,36 @@ def source() -> str:
     return "\n".join(parts)
 
 
+def training_source() -> str:
+    """The types of the parts of training, which are objects of the same kind as mechanisms."""
+    from ruvector_attention import registry, training
+
+    described = registry.describe()["training"]
+    parts = [TRAINING_HEADER, *nested_interfaces()]
+    for part in described:
+        parts += [config_interface(part), class_interface(part, training.get_part(part["name"]))]
+    by_class = [f"readonly {p['class']}: MechanismClass<{p['class']}Config, {p['class']}>;" for p in described]
+    by_name = [f"{p['name']}: {{ config: {p['class']}Config; instance: {p['class']} }};" for p in described]
+    parts.append(interface("Training", "The classes on a loaded runtime's `training`.", by_class))
+    parts.append(interface("PartsByName", "The same by registry name, for create().", by_name))
+    return "\n".join(parts)
+
+
+def nested_interfaces() -> list[str]:
+    """Of settings that are among the items of a list: the stages of a curriculum."""
+    from ruvector_attention import training
+    from ruvector_attention.config import describe_settings, nested
+
+    found = [each for name in training.parts() for each in nested(training.get_part(name).Config)]
+    return [config_interface({"class": each.__name__, "config": describe_settings(each)}, suffix="") for each in found]
+
+
 def interface(name: str, doc: str, members: list[str]) -> str:
     return "\n".join([f"/** {doc} */", f"export interface {name} {{", *(f"  {member}" for member in members), "}", ""])
 
 
-def config_interface(mechanism: dict[str, Any]) -> str:
-    lines = [f"/** Settings of {mechanism['class']}. */", f"export interface {mechanism['class']}Config {{"]
+def config_interface(mechanism: dict[str, Any], suffix: str = "Config") -> str:
+    lines = [f"/** Settings of {mechanism['class']}. */", f"export interface {mechanism['class']}{suffix} {{"]
     for field in mechanism["config"]:
         default = "" if field["required"] else f" Default: {javascript(field['default'])}."
         lines.append(f"  /** {comment(field['doc'])}{default} */")
@@ -125,7 +160,7 @@ def class_interface(mechanism: dict[str, Any], cls: type) -> str:
         summary = (inspect.getdoc(function) or "").split("\n\n")[0]
         if summary:
             lines.append(f"  /** {comment(' '.join(summary.split()))} */")
-        lines += [f"  {camel(method)}({each}): Promise<{returned(function)}>;" for each in overloads(function)]
+        lines += [f"  {camel(method)}({each}): Promise<{returned(function, cls)}>;" for each in overloads(function)]
     return "\n".join([*lines, "}", ""])
 
 
@@ -173,7 +208,9 @@ def parameter_type(parameter: inspect.Parameter, hint: Any) -> str:
     return kind.replace("ArrayInput", "MaskInput") if parameter.name == "mask" else kind
 
 
-def returned(function: Any) -> str:
+def returned(function: Any, cls: Any) -> str:
+    if inspect.signature(function).return_annotation == "Value":  # of a schedule, which says once what it gives
+        function = cls._at
     return typescript(str(inspect.signature(function).return_annotation)).replace("ArrayInput", "Tensor")
 
 
@@ -250,7 +287,7 @@ def generate() -> dict[Path, str]:
     command: list[str | Path] = [toolchain.venv(), Path(__file__), "--emit"]
     done = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True)
     emitted: dict[str, str] = json.loads(done.stdout)
-    return {target: formatted(emitted[target.name], target) for target in (TYPES, DESCRIPTION, RULES)}
+    return {target: formatted(emitted[target.name], target) for target in (TYPES, TRAINING, DESCRIPTION, RULES)}
 
 
 def main() -> int:
@@ -259,7 +296,12 @@ def main() -> int:
     parser.add_argument("--emit", action="store_true", help=argparse.SUPPRESS)  # runs where the package is installed
     arguments = parser.parse_args()
     if arguments.emit:
-        emitted = {TYPES: source(), DESCRIPTION: description_source(), RULES: rules_source()}
+        emitted = {
+            TYPES: source(),
+            TRAINING: training_source(),
+            DESCRIPTION: description_source(),
+            RULES: rules_source(),
+        }
         json.dump({target.name: text for target, text in emitted.items()}, sys.stdout)
         return 0
     current = True

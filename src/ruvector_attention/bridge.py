@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from . import registry, training
+from .config import Settings
 from .errors import AttentionError, InvalidConfigError, OutOfBoundsError, UnsupportedError
 from .masks import AttentionMask
 
@@ -142,6 +143,8 @@ def _sent(value: Any) -> Any:
         return value.item()
     if isinstance(value, AttentionMask):
         return value.to_config()
+    if isinstance(value, Settings):  # the stage of a curriculum, by the names that JavaScript gives it
+        return {_camel(key): _sent(item) for key, item in value.to_dict().items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _sent(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
@@ -153,6 +156,11 @@ def _sent(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise UnsupportedError(f"a result of type {type(value).__name__} cannot go to JavaScript")
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def _for_javascript(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

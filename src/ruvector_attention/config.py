@@ -138,6 +138,11 @@ def describe_settings(config: type[Settings]) -> list[dict[str, Any]]:
     return described
 
 
+def nested(config: type[Settings]) -> list[type[Settings]]:
+    """The settings that are items of this one's lists."""
+    return [item for _, kind, *_ in _typed_fields(config) if _is_settings(item := _item_of(kind), inside=[kind])]
+
+
 def _plain(value: Any) -> Any:
     """A setting as JSON has it: lists for tuples, mappings for settings among their items."""
     if isinstance(value, Settings):

@@ -2,13 +2,14 @@
 
 import { abortable } from "./abort.js";
 import { batchInWorker } from "./batches.js";
-import type { Description, MechanismDescription } from "./description.js";
+import type { Description, MechanismDescription, PartDescription } from "./description.js";
 import { RuntimeLostError, UnsupportedError } from "./errors.js";
 import { Memory, type MemoryOptions } from "./memory.js";
-import { camel, mapKeys, snake } from "./naming.js";
+import { camel, mapKeys, mapSettings, snake } from "./naming.js";
 import { buffersOf, type Connection, type Wire } from "./protocol.js";
 import { forwardStream, type Queries, type StreamOptions } from "./stream.js";
 import { type ArrayInput, decode, type Encoding, encode, type Tensor } from "./tensor.js";
+import type { Training } from "./training.gen.js";
 
 export interface CallOptions {
   /** Hand the arrays' buffers over to the worker instead of copying them; the caller's arrays are then detached. */
@@ -33,16 +34,19 @@ export class Attention {
   readonly #inputs: readonly string[];
 
   /** @internal */
-  constructor(client: Client, name: string, config: object, inputs: readonly string[] = []) {
+  constructor(client: Client, name: string, config: object, inputs: readonly string[] = [], now = false) {
     this.#client = client;
     this.#label = new.target === Attention ? name.replace(/^.*:/, "") : new.target.name;
     this.#inputs = inputs;
-    this.ready = client.open(name, config).then(({ handle, config: accepted }) => {
+    const opened = ({ handle, config: accepted }: Opened): this => {
       this.#handle = handle;
-      this.#config = mapKeys(accepted, camel);
+      this.#config = mapSettings(accepted, camel);
       client.track(this, handle);
       return this;
-    });
+    };
+    this.ready = now
+      ? Promise.resolve(opened(client.openSync(name, config)))
+      : client.open(name, config).then(opened);
     // Whoever awaits `ready` or calls a method meets the error; nobody else needs to.
     this.ready.catch(() => {});
   }
@@ -65,6 +69,15 @@ export class Attention {
     }
     const encoded = this.#client.encodeCall(name, request.args, this.#inputs);
     return abortable(this.#send(encoded, signal), signal);
+  }
+
+  /** @internal The same at once, where the runtime is in this thread. */
+  callSync(method: string, ...args: unknown[]): unknown {
+    this.#checkAlive();
+    return this.#client.sendSync(
+      this.handleFor(this.#client),
+      this.#client.encodeCall(snake(method), args, this.#inputs),
+    );
   }
 
   /** With a signal or without, in as many steps: calls stay in their order. */
@@ -153,6 +166,11 @@ function splitSignal(args: readonly unknown[]): { signal: AbortSignal | undefine
   return { signal: signal ?? undefined, args: [...args.slice(0, -1), rest] };
 }
 
+interface Opened {
+  handle: number;
+  config: Record<string, unknown>;
+}
+
 interface EncodedCall {
   method: string;
   args: Wire[];
@@ -170,6 +188,10 @@ export class Client {
     this.#connection.request("release", { handle }).catch(() => {});
   });
   readonly #classes = new Map<string, new (config?: object) => Attention>();
+  /** The classes of losses, optimizers, schedules and miners: `new ra.training.Adam({ learningRate: 0.01 })`. */
+  readonly training: Training;
+  /** @internal A mechanism or a part of training at once; where the runtime is in this thread. */
+  readonly createSync?: (name: string, config?: object) => Attention;
 
   constructor(connection: Connection, description: Description, sameThread: boolean) {
     this.#connection = connection;
@@ -182,6 +204,16 @@ export class Client {
         enumerable: true,
       });
     }
+    const parts = description.training.map((part) => [part.class, makeClass(this, part)] as const);
+    for (const [name, Class] of parts) this.#classes.set(name, Class);
+    this.training = Object.fromEntries(parts) as unknown as Training;
+    if (connection.now)
+      this.createSync = (name, config = {}) => new Attention(this, name, config, this.#inputsOf(name), true);
+  }
+
+  #inputsOf(name: string): string[] {
+    const mechanism = this.#description.mechanisms.find((each) => each.name === name);
+    return mechanism?.inputs.map((input) => input.name) ?? [];
   }
 
   /** The version of the Python package. */
@@ -216,7 +248,8 @@ export class Client {
    */
   create(name: string, config: object = {}): Promise<Attention> {
     const id = name.includes(":") ? name : name.replaceAll("-", "_");
-    const known = this.#description.mechanisms.find((mechanism) => mechanism.name === id);
+    const { mechanisms, training } = this.#description;
+    const known = [...mechanisms, ...training].find((each) => each.name === id);
     const Class = known && this.#classes.get(known.class);
     return (Class ? new Class(config) : new Attention(this, id, config)).ready;
   }
@@ -256,11 +289,21 @@ export class Client {
   }
 
   /** @internal */
-  async open(name: string, config: object): Promise<{ handle: number; config: Record<string, unknown> }> {
-    const { transfer = false, ...settings } = config as CallOptions & Record<string, unknown>;
-    const encoded = encode(mapKeys(settings, snake), "config", this.#encoding(transfer));
+  async open(name: string, config: object): Promise<Opened> {
+    const encoded = this.#encodeConfig(config);
     const reply = await this.#connection.request("create", { name, config: encoded }, this.#buffers(encoded));
-    return decode(reply) as { handle: number; config: Record<string, unknown> };
+    return decode(reply) as unknown as Opened;
+  }
+
+  /** @internal */
+  openSync(name: string, config: object): Opened {
+    const request = { name, config: this.#encodeConfig(config) };
+    return decode(this.#connection.requestSync("create", request)) as unknown as Opened;
+  }
+
+  #encodeConfig(config: object): Wire {
+    const { transfer = false, ...settings } = config as CallOptions & Record<string, unknown>;
+    return encode(mapSettings(settings, snake), "config", this.#encoding(transfer));
   }
 
   /** @internal */
@@ -299,6 +342,11 @@ export class Client {
     const transfer = this.#buffers([args, kwargs]);
     const call = { handle, method, args, kwargs };
     return decode(await this.#connection.request("call", call, transfer, signal));
+  }
+
+  /** @internal */
+  sendSync(handle: number, { method, args, kwargs }: EncodedCall): unknown {
+    return decode(this.#connection.requestSync("call", { handle, method, args, kwargs }));
   }
 
   /** Whether a signal stops Python in the middle of a call: where memory can be shared with its worker. */
@@ -344,9 +392,10 @@ function encodeItems(items: unknown, how: Encoding): Wire {
   );
 }
 
-function makeClass(client: Client, mechanism: MechanismDescription) {
-  const { class: className, name, methods } = mechanism;
-  const inputs = mechanism.inputs.map((input) => input.name);
+function makeClass(client: Client, described: MechanismDescription | PartDescription) {
+  const { class: className, name, methods } = described;
+  const inputs = "inputs" in described ? described.inputs.map((input) => input.name) : [];
+  const taken = "parameters" in described ? described.parameters : {};
   const Class = class extends Attention {
     static create(config: object = {}): Promise<Attention> {
       return new Class(config).ready;
@@ -366,11 +415,19 @@ function makeClass(client: Client, mechanism: MechanismDescription) {
     if (jsName in Attention.prototype) continue;
     Object.defineProperty(Class.prototype, jsName, {
       value(this: Attention, ...args: unknown[]) {
-        return this.call(method, ...args);
+        return this.call(method, ...asArguments(args, taken[method]));
       },
     });
   }
   return Class;
+}
+
+/** Arguments of a method that takes these names: an object at the place of one is that argument, not options. */
+function asArguments(args: readonly unknown[], names: readonly string[] = []): readonly unknown[] {
+  const last = args.at(-1);
+  if (args.length > names.length || !isPlainObject(last)) return args;
+  const options = ["transfer", "signal", ...names.map(camel)];
+  return Object.keys(last).every((key) => options.includes(key)) ? args : [...args, {}];
 }
 
 /** The config of a mask object with Python's names: {"type": "window", "globalTokens": 2}, masks inside of masks too. */

@@ -11,6 +11,7 @@ export function connectHere(): Connection {
     (message) => queueMicrotask(() => void serve(host, message, (reply) => connection.receive(reply))),
     () => {},
   );
+  connection.now = (verb, args) => host.request(verb, args, 0);
   return connection;
 }
 

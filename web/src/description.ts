@@ -5,6 +5,8 @@ export interface Description {
   backend: string;
   errors: string[];
   mechanisms: MechanismDescription[];
+  /** Losses, optimizers, schedules and miners. */
+  training: PartDescription[];
   /** How many objects JavaScript holds in the runtime at this moment. */
   handles: number;
 }
@@ -20,6 +22,19 @@ export interface MechanismDescription {
   options: Field[];
   outputs: InputSpec[];
   methods: string[];
+}
+
+/** A part of training. */
+export interface PartDescription {
+  name: string;
+  kind: "loss" | "optimizer" | "schedule" | "miner";
+  class: string;
+  summary: string;
+  paper: string;
+  config: Field[];
+  methods: string[];
+  /** By method what it takes one by one; options come behind. */
+  parameters: Record<string, string[]>;
 }
 
 /** What a call is checked by. */

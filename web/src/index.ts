@@ -1,7 +1,7 @@
 /** Attention mechanisms over SIMD kernels, from JavaScript. Importing this module does nothing by itself. */
 export type { AutoMemory, AutoOptions, AutoRuntime } from "./auto.js";
 export { Attention, type CallOptions, type Client } from "./client.js";
-export type { Description, Field, InputSpec, MechanismDescription } from "./description.js";
+export type { Description, Field, InputSpec, MechanismDescription, PartDescription } from "./description.js";
 export * from "./errors.js";
 export { type LoadOptions, load, type RuvectorAttention } from "./load.js";
 export type * from "./mechanisms.gen.js";
@@ -29,5 +29,6 @@ export {
   type Tensor,
   tensor,
 } from "./tensor.js";
+export type * from "./training.gen.js";
 export type { Backend } from "./wasm/module.js";
 export type { KernelMemory, KernelOptions, KernelsHere, KernelsInWorker, LocalMemory } from "./wasm/types.js";

@@ -9,6 +9,7 @@ import type { NativeOptions } from "./native/load.js";
 import { absolute, folder, IN_NODE } from "./places.js";
 import { type HostAssets, INTERRUPT, type Progress } from "./protocol.js";
 import { decode } from "./tensor.js";
+import type { PartsByName } from "./training.gen.js";
 import type { KernelOptions, KernelsHere, KernelsInWorker } from "./wasm/types.js";
 
 export interface LoadOptions {
@@ -41,6 +42,10 @@ interface TypedCreate {
     name: Name,
     config: MechanismsByName[Name]["config"],
   ): Promise<MechanismsByName[Name]["instance"]>;
+  create<Name extends keyof PartsByName>(
+    name: Name,
+    config: PartsByName[Name]["config"],
+  ): Promise<PartsByName[Name]["instance"]>;
 }
 
 /** The kernels as an addon of Node's: the inference classes; `wasm`, with a warning, where it is not installed. */

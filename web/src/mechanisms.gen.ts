@@ -88,7 +88,7 @@ export interface AutoAttention extends AttentionObject<AutoAttentionConfig> {
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -183,7 +183,7 @@ export interface CrossAttention extends AttentionObject<CrossAttentionConfig> {
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** attention_weights by the name under which other packages have it. */
   headAttentionWeights(
@@ -290,7 +290,7 @@ export interface CrossSpaceAttention extends AttentionObject<CrossSpaceAttention
     latentIndex?: ArrayInput | { edges: ArrayInput },
     options?: { checkFinite?: boolean } & CallOptions,
   ): Promise<Tensor>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** edge_index (2, n_node * num_neighbors), from the nodes of the highest cosine similarity to each of them. */
   latentNeighbors(nodes: ArrayInput, options?: CallOptions): Promise<unknown>;
@@ -390,7 +390,7 @@ export interface DualSpaceAttention extends AttentionObject<DualSpaceAttentionCo
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** The two parts of the scores before the temperature, each (..., num_heads, n_query, n_key): w_e <q, k> / sqrt(channels), and -w_h d. */
   getSpaceContributions(
@@ -487,7 +487,7 @@ export interface DynamicHeadAttention extends AttentionObject<DynamicHeadAttenti
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** The gate of every head, (..., num_heads). */
   headGates(query: ArrayInput, options?: CallOptions): Promise<Tensor>;
@@ -590,7 +590,7 @@ export interface EdgeFeaturedAttention extends AttentionObject<EdgeFeaturedAtten
     edgeAttr?: ArrayInput,
     options?: { checkFinite?: boolean } & CallOptions,
   ): Promise<Tensor>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -682,7 +682,7 @@ export interface FlashAttention extends AttentionObject<FlashAttentionConfig> {
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -766,7 +766,7 @@ export interface GINAttention extends AttentionObject<GINAttentionConfig> {
     edgeAttr?: ArrayInput,
     options?: { checkFinite?: boolean } & CallOptions,
   ): Promise<Tensor>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -859,7 +859,7 @@ export interface GraphAttention extends AttentionObject<GraphAttentionConfig> {
     edgeAttr?: ArrayInput,
     options?: { checkFinite?: boolean } & CallOptions,
   ): Promise<Tensor>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -988,7 +988,7 @@ export interface GraphRoPEAttention extends AttentionObject<GraphRoPEAttentionCo
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -1041,7 +1041,7 @@ export interface HierarchicalAttention extends AttentionObject<HierarchicalAtten
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -1133,7 +1133,7 @@ export interface HNSWAwareAttention extends AttentionObject<HNSWAwareAttentionCo
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -1230,7 +1230,7 @@ export interface HyperbolicAttention extends AttentionObject<HyperbolicAttention
   ): Promise<Tensor[]>;
   /** The vectors from which to_poincare makes these points: log_0(x). */
   fromPoincare(x: ArrayInput, options?: CallOptions): Promise<Tensor>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -1316,7 +1316,7 @@ export interface LearnedRoutingAttention extends AttentionObject<LearnedRoutingA
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** The share that each mechanism has in the output, (..., num_experts); zeros for those not computed. */
   getRouting(query: ArrayInput, options?: CallOptions): Promise<Tensor>;
@@ -1398,7 +1398,7 @@ export interface LinearAttention extends AttentionObject<LinearAttentionConfig> 
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -1492,7 +1492,7 @@ export interface LocalGlobalAttention extends AttentionObject<LocalGlobalAttenti
   ): Promise<Tensor[]>;
   /** The pattern over n tokens as a mask object, planned for n; of one query at ``position``, its row (n,). */
   getAttentionMask(n: number, options?: { position?: number | null } & CallOptions): Promise<unknown>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -1581,7 +1581,7 @@ export interface ManifoldAttention extends AttentionObject<ManifoldAttentionConf
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -1674,7 +1674,7 @@ export interface MixedCurvatureAttention extends AttentionObject<MixedCurvatureA
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -1784,7 +1784,7 @@ export interface MoEAttention extends AttentionObject<MoEAttentionConfig> {
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** The share of all choices since ``reset_routing_stats`` that each expert was, (num_experts,); zeros before. */
   getExpertUsage(): Promise<Tensor>;
@@ -1885,7 +1885,7 @@ export interface MultiHeadAttention extends AttentionObject<MultiHeadAttentionCo
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** attention_weights by the name under which other packages have it. */
   headAttentionWeights(
@@ -1999,7 +1999,7 @@ export interface SAGEAttention extends AttentionObject<SAGEAttentionConfig> {
     edgeAttr?: ArrayInput,
     options?: { checkFinite?: boolean } & CallOptions,
   ): Promise<Tensor>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -2089,7 +2089,7 @@ export interface ScaledDotProductAttention extends AttentionObject<ScaledDotProd
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -2165,7 +2165,7 @@ export interface SelfAttention extends AttentionObject<SelfAttentionConfig> {
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** attention_weights by the name under which other packages have it. */
   headAttentionWeights(query: ArrayInput, options?: CallOptions & Record<string, unknown>): Promise<Tensor>;
@@ -2259,7 +2259,7 @@ export interface StructuralAttention extends AttentionObject<StructuralAttention
     features?: ArrayInput,
     options?: { checkFinite?: boolean } & CallOptions,
   ): Promise<Tensor>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
@@ -2373,7 +2373,7 @@ export interface TemporalAttention extends AttentionObject<TemporalAttentionConf
     items: (ArrayInput[] | Record<string, unknown>)[],
     options?: CallOptions & Record<string, unknown>,
   ): Promise<Tensor[]>;
-  /** Plain JSON values from which ``Attention.from_config`` makes the same mechanism again. */
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over parameters; nothing is changed unless all fit. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;

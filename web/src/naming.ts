@@ -11,3 +11,15 @@ export function snake(name: string): string {
 export function mapKeys(value: object, rename: (key: string) => string): Record<string, unknown> {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [rename(key), item]));
 }
+
+/** The same, and of the objects that are items of a list among them: the stages of a curriculum. */
+export function mapSettings(value: object, rename: (key: string) => string): Record<string, unknown> {
+  const isSettings = (item: unknown): item is object =>
+    typeof item === "object" && item !== null && Object.getPrototypeOf(item) === Object.prototype;
+  const mapped = mapKeys(value, rename);
+  for (const [key, item] of Object.entries(mapped)) {
+    if (Array.isArray(item) && item.length > 0 && item.every(isSettings))
+      mapped[key] = item.map((each) => mapKeys(each, rename));
+  }
+  return mapped;
+}

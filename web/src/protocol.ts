@@ -77,6 +77,8 @@ export class Connection {
   watch: string | undefined;
   /** Stops what the host is at, the request with this id; undefined where nothing can. */
   interrupt: ((id: number) => void) | undefined;
+  /** Asks a host of this thread at once; undefined where the host is elsewhere. */
+  now: (<V extends Verb>(verb: V, args: Verbs[V]) => Answer) | undefined;
   /** Called once when the host is gone, before what still waits rejects. */
   onLost: ((error: Error) => void) | undefined;
   #next = 1;
@@ -115,6 +117,15 @@ export class Connection {
     };
     signal.addEventListener("abort", stop, { once: true });
     return answer.finally(() => signal.removeEventListener("abort", stop));
+  }
+
+  /** The answer itself, where the host is in this thread; its errors are thrown. */
+  requestSync<V extends Verb>(verb: V, args: Verbs[V]): Wire {
+    if (this.#lost) throw this.#lost;
+    if (!this.now) throw fromWire({ class: "UnsupportedError", message: "the runtime is in another thread" });
+    const answer = this.now(verb, args);
+    if ("error" in answer) throw fromWire(answer.error);
+    return answer.value;
   }
 
   receive(message: FromHost): void {

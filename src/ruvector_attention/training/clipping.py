@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import ArrayLike
 from ..config import Setting, checked_setting
-from .named_arrays import as_floats, as_given, by_name
+from .named_arrays import Arrays, ArraysLike, as_floats, as_given, by_name
 
 
-def global_norm(gradients: Mapping[str, ArrayLike | None] | list[ArrayLike | None] | ArrayLike) -> float:
+def global_norm(gradients: ArraysLike) -> float:
     """The length of all gradients as one vector.
 
     >>> global_norm({"weight": [[3.0]], "bias": [4.0]})
@@ -24,7 +23,7 @@ def global_norm(gradients: Mapping[str, ArrayLike | None] | list[ArrayLike | Non
     return math.sqrt(sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays))
 
 
-def clip_by_global_norm(gradients: Any, max_norm: float) -> Any:
+def clip_by_global_norm(gradients: ArraysLike, max_norm: float) -> Arrays:
     """The gradients, in the form of those given, all scaled by one factor where together they are longer than this.
 
     >>> clip_by_global_norm({"weight": [[3.0]], "bias": [4.0]}, 1.0)["bias"].round(3)

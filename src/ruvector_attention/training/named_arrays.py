@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import as_numbers, require_finite
+from ..arrays import ArrayLike, as_numbers, require_finite
 from ..errors import DimensionMismatchError, EmptyInputError, UnsupportedError
 
 Array = npt.NDArray[Any]
+
+#: Arrays by name, a list of them, or one.
+ArraysLike: TypeAlias = Mapping[str, ArrayLike | None] | list[ArrayLike | None] | ArrayLike
+#: The same, as it comes back: in the form in which it was given.
+Arrays: TypeAlias = Any
 
 FLOATS = (np.float32, np.float64)
 
@@ -34,7 +39,7 @@ def by_name(argument: str, given: Any) -> dict[str, Any]:
     return named
 
 
-def as_given(given: Any, named: Mapping[str, Array]) -> Any:
+def as_given(given: Any, named: Mapping[str, Array]) -> Arrays:
     """The arrays by name in the form of what was given."""
     if isinstance(given, Mapping):
         return {name: named[str(name)] for name in given}

@@ -13,7 +13,7 @@ from ..arrays import ArrayLike, as_numbers
 from ..config import Setting, Settings, checked_setting
 from ..errors import DimensionMismatchError, InvalidConfigError, UnsupportedError
 from .clipping import clip_by_global_norm
-from .named_arrays import Array, as_floats, as_given, by_name, fitting, to_change
+from .named_arrays import Array, Arrays, ArraysLike, as_floats, as_given, by_name, fitting, to_change
 from .part import TrainingPart
 
 _LEARNING_RATE = Setting("how far a step goes", at_least=0)
@@ -73,7 +73,7 @@ class Optimizer(TrainingPart):
         """The same as ``learning_rate``."""
         return self._rate
 
-    def add(self, parameters: Mapping[str, Array] | list[Array] | Array, **settings: Any) -> None:
+    def add(self, parameters: ArraysLike, **settings: Any) -> None:
         """Hold these arrays, float32 or float64, as one more group of parameters to change in place.
 
         ``settings`` are those in which the group differs: ``optimizer.add(biases, weight_decay=0.0)``.
@@ -95,7 +95,7 @@ class Optimizer(TrainingPart):
         """The arrays that are held, by name."""
         return {name: array for group in self._groups for name, array in group.parameters.items()}
 
-    def step(self, gradients: Mapping[str, ArrayLike | None] | list[ArrayLike | None] | ArrayLike) -> None:
+    def step(self, gradients: ArraysLike) -> None:
         """Change the parameters that are held, by one gradient for each; nothing is changed unless all fit.
 
         Raises: UnsupportedError, DimensionMismatchError, NumericalInstabilityError.
@@ -104,11 +104,7 @@ class Optimizer(TrainingPart):
             raise UnsupportedError(f"{self!r} holds no parameters; call add(parameters), or updated(parameters, ...)")
         self._apply(self._groups, gradients)
 
-    def updated(
-        self,
-        parameters: Mapping[str, ArrayLike] | list[ArrayLike] | ArrayLike,
-        gradients: Mapping[str, ArrayLike | None] | list[ArrayLike | None] | ArrayLike,
-    ) -> Any:
+    def updated(self, parameters: ArraysLike, gradients: ArraysLike) -> Arrays:
         """New parameters, in the form of those given, which stay as they are; for those who hold them themselves.
 
         >>> from ruvector_attention.training import Adam
@@ -129,7 +125,7 @@ class Optimizer(TrainingPart):
         self._apply([_Group(copies, self.config)], gradients)
         return as_given(parameters, copies)
 
-    def updates(self, gradients: Mapping[str, ArrayLike] | list[ArrayLike] | ArrayLike) -> Any:
+    def updates(self, gradients: ArraysLike) -> Arrays:
         """What to add to parameters, in the form of the gradients, where the parameters are not at hand.
 
         Raises: UnsupportedError where they are needed: for weight decay, and in curved space; DimensionMismatchError,

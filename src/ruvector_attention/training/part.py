@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 from .. import registry
@@ -98,7 +100,14 @@ def describe_parts() -> list[dict[str, Any]]:
             "summary": registry.summary(cls),
             "paper": cls.paper,
             "config": describe_settings(cls.Config),
-            "methods": registry.methods(cls),
+            "methods": (methods := registry.methods(cls)),
+            "parameters": {method: _positional(getattr(cls, method)) for method in methods},
         }
         for _, cls in sorted(_PARTS.items())
     ]
+
+
+def _positional(method: Callable[..., Any]) -> list[str]:
+    """What a method takes one by one: a mapping at such a place is an argument, behind them it is options."""
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    return [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]

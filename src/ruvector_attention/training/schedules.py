@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from ..config import Setting, Settings, checked_setting
 from ..errors import InvalidConfigError
 from .part import TrainingPart, register_part
+
+#: What a schedule gives: what its ``_at`` is annotated with.
+Value: TypeAlias = Any
 
 _STEP = Setting("step of training, from 0", at_least=0)
 
@@ -30,7 +33,7 @@ class Schedule(TrainingPart):
     def _setup(self) -> None:
         self._step = 0
 
-    def at(self, step: int) -> Any:
+    def at(self, step: int) -> Value:
         """The value for step ``step``, from 0; what comes after the last step is as the last.
 
         Raises: InvalidConfigError for what is no step.
@@ -38,10 +41,10 @@ class Schedule(TrainingPart):
         return self._at(checked_setting("step", step, int, _STEP))
 
     @abstractmethod
-    def _at(self, step: int) -> Any:
+    def _at(self, step: int) -> Value:
         """The value for a step of 0 or more."""
 
-    def step(self, current_step: int | None = None) -> Any:
+    def step(self, current_step: int | None = None) -> Value:
         """The value for the current step, or for the one given, and on to the one after it."""
         if current_step is not None:
             self._step = checked_setting("current_step", current_step, int, _STEP)
@@ -55,7 +58,7 @@ class Schedule(TrainingPart):
         return self._step
 
     @property
-    def value(self) -> Any:
+    def value(self) -> Value:
         """The value at the current step, without going on."""
         return self._at(self._step)
 
@@ -67,7 +70,7 @@ class Schedule(TrainingPart):
     def _total(self) -> int:
         return int(self.config.total_steps)
 
-    def get_value(self) -> Any:
+    def get_value(self) -> Value:
         """The same as ``value``."""
         return self.value
 

@@ -1046,4 +1046,5 @@ export const DESCRIPTION: Omit<Description, "backend" | "handles"> = {
       ],
     },
   ],
+  training: [],
 };
