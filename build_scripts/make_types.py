@@ -67,6 +67,8 @@ ARRAYS = {
     "ArraysLike": "ArrayInput | Record<string, ArrayInput | null> | (ArrayInput | null)[]",
     "Arrays": "Tensor | Record<string, Tensor> | Tensor[]",
     "CurriculumStage": "CurriculumStage",
+    "LossResult": "{ value: number | Tensor; gradients: Record<string, Tensor> }",
+    "Int64Array": "Tensor",
     "array": "ArrayInput",
     "KeysLike": "ArrayInput | Memory",
     "EdgesLike": "ArrayInput | { edges: ArrayInput }",
@@ -151,6 +153,8 @@ def config_interface(mechanism: dict[str, Any], suffix: str = "Config") -> str:
 
 
 def class_interface(mechanism: dict[str, Any], cls: type) -> str:
+    from ruvector_attention.training.part import taking
+
     name = mechanism["class"]
     paper = f" {mechanism['paper']}." if mechanism["paper"] else ""
     lines = [f"/** {comment(mechanism['summary'])}{comment(paper, stop=False)} */"]
@@ -160,7 +164,8 @@ def class_interface(mechanism: dict[str, Any], cls: type) -> str:
         summary = (inspect.getdoc(function) or "").split("\n\n")[0]
         if summary:
             lines.append(f"  /** {comment(' '.join(summary.split()))} */")
-        lines += [f"  {camel(method)}({each}): Promise<{returned(function, cls)}>;" for each in overloads(function)]
+        takes = taking(cls, method)
+        lines += [f"  {camel(method)}({each}): Promise<{returned(function, cls)}>;" for each in overloads(takes)]
     return "\n".join([*lines, "}", ""])
 
 

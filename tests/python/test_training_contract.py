@@ -17,7 +17,10 @@ from ruvector_attention import training
 from ruvector_attention.config import Settings
 from ruvector_attention.training import part as registry
 
-NEEDED: dict[str, dict[str, Any]] = {"curriculum": {"stages": [{"name": "only", "duration": 3}]}}
+NEEDED: dict[str, dict[str, Any]] = {
+    "curriculum": {"stages": [{"name": "only", "duration": 3}]},
+    "multi_objective": {"weights": [1.0, 0.5]},
+}
 
 
 @pytest.fixture(params=training.parts())

@@ -130,6 +130,28 @@ export interface AdamW extends AttentionObject<AdamWConfig> {
   ): Promise<Tensor | Record<string, Tensor> | Tensor[]>;
 }
 
+/** Settings of AttentionDistillationLoss. */
+export interface AttentionDistillationLossConfig {
+  /** kl: KL(teacher || student); mse: mean squared difference. Default: "kl". */
+  divergence?: "kl" | "mse";
+  /** of the losses of the items of a batch. Default: "mean". */
+  reduction?: "mean" | "sum" | "none";
+}
+
+/** L = sum_j t_ij log(t_ij / s_ij) of rows of attention weights, or with divergence="mse" mean_j (s_ij - t_ij)^2. Wang et al., 2020, arXiv:2002.10957; mse: Jiao et al., 2020, arXiv:1909.10351. */
+export interface AttentionDistillationLoss extends AttentionObject<AttentionDistillationLossConfig> {
+  /** The value alone. */
+  compute(student: ArrayInput, teacher: ArrayInput, options?: CallOptions): Promise<number | Tensor>;
+  /** The same as calling it, for languages in which objects are not called. */
+  computeWithGradients(
+    student: ArrayInput,
+    teacher: ArrayInput,
+    options?: CallOptions,
+  ): Promise<{ value: number | Tensor; gradients: Record<string, Tensor> }>;
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
+  getConfig(): Promise<Record<string, unknown>>;
+}
+
 /** Settings of CurriculumScheduler. */
 export interface CurriculumSchedulerConfig {
   /** the stages in their order. */
@@ -148,6 +170,137 @@ export interface CurriculumScheduler extends AttentionObject<CurriculumScheduler
   reset(): Promise<null>;
   /** The value for the current step, or for the one given, and on to the one after it. */
   step(currentStep?: number | null, options?: CallOptions): Promise<CurriculumStage>;
+}
+
+/** Settings of DistillationLoss. */
+export interface DistillationLossConfig {
+  /** what logits are divided by. Default: 2.0. */
+  temperature?: number;
+  /** of the losses of the items of a batch. Default: "mean". */
+  reduction?: "mean" | "sum" | "none";
+}
+
+/** L = temperature^2 KL(softmax(teacher / temperature) || softmax(student / temperature)) of logits. Hinton et al., 2015, arXiv:1503.02531. */
+export interface DistillationLoss extends AttentionObject<DistillationLossConfig> {
+  /** The value alone. */
+  compute(student: ArrayInput, teacher: ArrayInput, options?: CallOptions): Promise<number | Tensor>;
+  /** The same as calling it, for languages in which objects are not called. */
+  computeWithGradients(
+    student: ArrayInput,
+    teacher: ArrayInput,
+    options?: CallOptions,
+  ): Promise<{ value: number | Tensor; gradients: Record<string, Tensor> }>;
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
+  getConfig(): Promise<Record<string, unknown>>;
+}
+
+/** Settings of EWCLoss. */
+export interface EWCLossConfig {
+  /** lambda: how much the earlier task counts. Default: 1.0. */
+  weight?: number;
+}
+
+/** L = weight / 2 * sum_i F_i (theta_i - theta*_i)^2: elastic weight consolidation. Kirkpatrick et al., 2017, arXiv:1612.00796. */
+export interface EWCLoss extends AttentionObject<EWCLossConfig> {
+  /** The value alone. */
+  compute(parameters: Record<string, ArrayInput>, options?: CallOptions): Promise<number | Tensor>;
+  /** The same as calling it, for languages in which objects are not called. */
+  computeWithGradients(
+    parameters: Record<string, ArrayInput>,
+    options?: CallOptions,
+  ): Promise<{ value: number | Tensor; gradients: Record<string, Tensor> }>;
+  /** Keep copies of the parameters, and the mean of the squares of ``gradients``, a mapping for each example. */
+  consolidate(
+    parameters: Record<string, ArrayInput>,
+    gradients: Record<string, ArrayInput>[],
+    options?: CallOptions,
+  ): Promise<null>;
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
+  getConfig(): Promise<Record<string, unknown>>;
+  /** Take over what state_dict gave. */
+  loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
+  /** Copies of what is kept: "<name>" and "fisher.<name>" for each parameter. */
+  stateDict(): Promise<Record<string, Tensor>>;
+}
+
+/** Settings of HardNegativeMiner. */
+export interface HardNegativeMinerConfig {
+  /** which negatives are chosen. Default: "semi_hard". */
+  strategy?: "random" | "hard" | "semi_hard" | "distance_weighted" | "degree" | "mixed";
+  /** semi_hard: how much farther than the positive they may be. Default: 0.2. */
+  margin?: number;
+  /** what logarithms of weights of draws are divided by. Default: 1.0. */
+  temperature?: number;
+  /** of the draws. Default: 0. */
+  seed?: number;
+}
+
+/** argmin_n d_n, d_n = |anchor - n|, or indices chosen otherwise: the negatives to learn from, none of them twice. Wu et al., 2017, arXiv:1706.07567. */
+export interface HardNegativeMiner extends AttentionObject<HardNegativeMinerConfig> {
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
+  getConfig(): Promise<Record<string, unknown>>;
+  /** The indices of ``num_negatives`` of the negatives for each anchor. */
+  mine(
+    anchor: ArrayInput,
+    positives: ArrayInput,
+    negatives: ArrayInput,
+    numNegatives?: number,
+    options?: { degrees?: ArrayInput | null; anchorDegree?: ArrayInput | null } & CallOptions,
+  ): Promise<Tensor>;
+  /** Draws start again from the seed. */
+  reset(): Promise<null>;
+}
+
+/** Settings of InBatchMiner. */
+export interface InBatchMinerConfig {
+  /** an anchor's own positive is none of its negatives. Default: true. */
+  excludePositive?: boolean;
+}
+
+/** negatives of anchor_i = all positives_j with j != i, and those that are given to all. Karpukhin et al., 2020, arXiv:2004.04906. */
+export interface InBatchMiner extends AttentionObject<InBatchMinerConfig> {
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
+  getConfig(): Promise<Record<string, unknown>>;
+  /** The indices of ``num_negatives`` candidates for each anchor; None: of all. */
+  mine(
+    anchor: ArrayInput,
+    positives: ArrayInput,
+    negatives?: ArrayInput | null,
+    numNegatives?: number | null,
+    options?: CallOptions,
+  ): Promise<Tensor>;
+}
+
+/** Settings of InfoNCELoss. */
+export interface InfoNCELossConfig {
+  /** what cosines are divided by. Default: 0.07. */
+  temperature?: number;
+  /** each: each positive against the negatives; together: against the other positives too (SupCon). Default: "each". */
+  several?: "each" | "together";
+  /** without negatives a row is told from all: all other rows of both arguments (NT-Xent); across: those of the other argument (CLIP). Default: "all". */
+  inBatch?: "all" | "across";
+  /** of the losses of the items of a batch. Default: "mean". */
+  reduction?: "mean" | "sum" | "none";
+}
+
+/** L = -log(exp(s_p) / (exp(s_p) + sum_n exp(s_n))), s = cosine(anchor, .) / temperature, averaged over positives p. van den Oord et al., 2018, arXiv:1807.03748. */
+export interface InfoNCELoss extends AttentionObject<InfoNCELossConfig> {
+  /** The value alone. */
+  compute(
+    anchor: ArrayInput,
+    positives: ArrayInput,
+    negatives?: ArrayInput | null,
+    options?: CallOptions,
+  ): Promise<number | Tensor>;
+  /** The same as calling it, for languages in which objects are not called. */
+  computeWithGradients(
+    anchor: ArrayInput,
+    positives: ArrayInput,
+    negatives?: ArrayInput | null,
+    options?: CallOptions,
+  ): Promise<{ value: number | Tensor; gradients: Record<string, Tensor> }>;
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
+  getConfig(): Promise<Record<string, unknown>>;
 }
 
 /** Settings of LearningRateSchedule. */
@@ -180,6 +333,146 @@ export interface LearningRateSchedule extends AttentionObject<LearningRateSchedu
   reset(): Promise<null>;
   /** The value for the current step, or for the one given, and on to the one after it. */
   step(currentStep?: number | null, options?: CallOptions): Promise<number>;
+}
+
+/** Settings of LocalContrastiveLoss. */
+export interface LocalContrastiveLossConfig {
+  /** distance that those which are not neighbours are to have. Default: 1.0. */
+  margin?: number;
+  /** what cosines are divided by; None: distances and the margin count. Default: null. */
+  temperature?: number | null;
+  /** of the losses of the items of a batch. Default: "mean". */
+  reduction?: "mean" | "sum" | "none";
+}
+
+/** L = mean_p |x - p|^2 + mean_n max(0, margin - |x - n|)^2 over the neighbours p of x and others n. Hadsell et al., 2006, 10.1109/CVPR.2006.100. */
+export interface LocalContrastiveLoss extends AttentionObject<LocalContrastiveLossConfig> {
+  /** The value alone. */
+  compute(
+    anchor: ArrayInput,
+    positives: ArrayInput,
+    negatives: ArrayInput,
+    options?: CallOptions,
+  ): Promise<number | Tensor>;
+  /** The same as calling it, for languages in which objects are not called. */
+  computeWithGradients(
+    anchor: ArrayInput,
+    positives: ArrayInput,
+    negatives: ArrayInput,
+    options?: CallOptions,
+  ): Promise<{ value: number | Tensor; gradients: Record<string, Tensor> }>;
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
+  getConfig(): Promise<Record<string, unknown>>;
+  /** The loss of every node of a graph: value (n_node,) with reduction="none", gradients of embeddings. */
+  onGraph(
+    embeddings: ArrayInput,
+    edgeIndex: ArrayInput | { edges: ArrayInput },
+    options?: CallOptions,
+  ): Promise<{ value: number | Tensor; gradients: Record<string, Tensor> }>;
+}
+
+/** Settings of MultiObjectiveLoss. */
+export interface MultiObjectiveLossConfig {
+  /** factors of the losses, in their order. */
+  weights: number[];
+  /** fixed: as given; uncertainty, gradnorm: learned from there. Default: "fixed". */
+  weighting?: "fixed" | "uncertainty" | "gradnorm";
+  /** gradnorm: how much slower objectives gain over faster ones. Default: 1.5. */
+  alpha?: number;
+}
+
+/** L = sum_i w_i L_i of the results L_i of other losses, their gradients added by name. Kendall et al., 2018, arXiv:1705.07115; Chen et al., 2018, arXiv:1711.02257. */
+export interface MultiObjectiveLoss extends AttentionObject<MultiObjectiveLossConfig> {
+  /** The value alone. */
+  compute(
+    results:
+      | { value: number | Tensor; gradients: Record<string, Tensor> }[]
+      | Record<string, { value: number | Tensor; gradients: Record<string, Tensor> }>,
+    shared?: string[] | null,
+    options?: CallOptions,
+  ): Promise<number | Tensor>;
+  /** The same as calling it, for languages in which objects are not called. */
+  computeWithGradients(
+    results:
+      | { value: number | Tensor; gradients: Record<string, Tensor> }[]
+      | Record<string, { value: number | Tensor; gradients: Record<string, Tensor> }>,
+    shared?: string[] | null,
+    options?: CallOptions,
+  ): Promise<{ value: number | Tensor; gradients: Record<string, Tensor> }>;
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
+  getConfig(): Promise<Record<string, unknown>>;
+  /** Take over what state_dict gave. */
+  loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
+  /** The learned arrays by name, which an optimizer writes into. */
+  parameters(): Promise<Record<string, Tensor>>;
+  /** A copy of all that distinguishes this object from a new one with the same settings. */
+  stateDict(): Promise<Record<string, Tensor>>;
+}
+
+/** Settings of NormPenalty. */
+export interface NormPenaltyConfig {
+  /** factor of the value and its gradients. Default: 1.0. */
+  weight?: number;
+  /** length that rows are to have. Default: 1.0. */
+  targetNorm?: number;
+  /** of the losses of the items of a batch. Default: "mean". */
+  reduction?: "mean" | "sum" | "none";
+}
+
+/** L = weight * mean_i (|x_i| - target_norm)^2. */
+export interface NormPenalty extends AttentionObject<NormPenaltyConfig> {
+  /** The value alone. */
+  compute(embeddings: ArrayInput, options?: CallOptions): Promise<number | Tensor>;
+  /** The same as calling it, for languages in which objects are not called. */
+  computeWithGradients(
+    embeddings: ArrayInput,
+    options?: CallOptions,
+  ): Promise<{ value: number | Tensor; gradients: Record<string, Tensor> }>;
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
+  getConfig(): Promise<Record<string, unknown>>;
+}
+
+/** Settings of OrthogonalityRegularization. */
+export interface OrthogonalityRegularizationConfig {
+  /** factor of the value and its gradients. Default: 1.0. */
+  weight?: number;
+  /** of the losses of the items of a batch. Default: "mean". */
+  reduction?: "mean" | "sum" | "none";
+}
+
+/** L = weight * |X^T X / n - I|^2, squared and summed over all entries: channels without correlation, of variance 1. Brock et al., 2017, arXiv:1609.07093. */
+export interface OrthogonalityRegularization extends AttentionObject<OrthogonalityRegularizationConfig> {
+  /** The value alone. */
+  compute(embeddings: ArrayInput, options?: CallOptions): Promise<number | Tensor>;
+  /** The same as calling it, for languages in which objects are not called. */
+  computeWithGradients(
+    embeddings: ArrayInput,
+    options?: CallOptions,
+  ): Promise<{ value: number | Tensor; gradients: Record<string, Tensor> }>;
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
+  getConfig(): Promise<Record<string, unknown>>;
+}
+
+/** Settings of RelationDistillationLoss. */
+export interface RelationDistillationLossConfig {
+  /** what relations are divided by. Default: 1.0. */
+  temperature?: number;
+  /** of the losses of the items of a batch. Default: "mean". */
+  reduction?: "mean" | "sum" | "none";
+}
+
+/** L = KL(softmax(T T^T / r_T) || softmax(S S^T / r_S)) of rows, with r = sqrt(dim) * temperature of each. Wang et al., 2020, arXiv:2002.10957. */
+export interface RelationDistillationLoss extends AttentionObject<RelationDistillationLossConfig> {
+  /** The value alone. */
+  compute(student: ArrayInput, teacher: ArrayInput, options?: CallOptions): Promise<number | Tensor>;
+  /** The same as calling it, for languages in which objects are not called. */
+  computeWithGradients(
+    student: ArrayInput,
+    teacher: ArrayInput,
+    options?: CallOptions,
+  ): Promise<{ value: number | Tensor; gradients: Record<string, Tensor> }>;
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
+  getConfig(): Promise<Record<string, unknown>>;
 }
 
 /** Settings of RiemannianAdam. */
@@ -294,6 +587,34 @@ export interface SGD extends AttentionObject<SGDConfig> {
   ): Promise<Tensor | Record<string, Tensor> | Tensor[]>;
 }
 
+/** Settings of SpectralRegularization. */
+export interface SpectralRegularizationConfig {
+  /** factor of the value and its gradients. Default: 1.0. */
+  weight?: number;
+  /** of the losses of the items of a batch. Default: "mean". */
+  reduction?: "mean" | "sum" | "none";
+}
+
+/** L = weight * sum over edges (i, j) of w_ij |x_i - x_j|^2 = weight * tr(X^T L X), L the Laplacian of the graph. Belkin & Niyogi, 2003, 10.1162/089976603321780317. */
+export interface SpectralRegularization extends AttentionObject<SpectralRegularizationConfig> {
+  /** The value alone. */
+  compute(
+    embeddings: ArrayInput,
+    edgeIndex?: ArrayInput | { edges: ArrayInput } | null,
+    edgeWeight?: ArrayInput | null,
+    options?: CallOptions,
+  ): Promise<number | Tensor>;
+  /** The same as calling it, for languages in which objects are not called. */
+  computeWithGradients(
+    embeddings: ArrayInput,
+    edgeIndex?: ArrayInput | { edges: ArrayInput } | null,
+    edgeWeight?: ArrayInput | null,
+    options?: CallOptions,
+  ): Promise<{ value: number | Tensor; gradients: Record<string, Tensor> }>;
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
+  getConfig(): Promise<Record<string, unknown>>;
+}
+
 /** Settings of TemperatureAnnealing. */
 export interface TemperatureAnnealingConfig {
   /** temperature of step 0. Default: 1.0. */
@@ -322,24 +643,86 @@ export interface TemperatureAnnealing extends AttentionObject<TemperatureAnneali
   step(currentStep?: number | null, options?: CallOptions): Promise<number>;
 }
 
+/** Settings of TripletLoss. */
+export interface TripletLossConfig {
+  /** how much farther the negative is to be. Default: 1.0. */
+  margin?: number;
+  /** d(a, b); cosine is 1 - <a, b> / (|a| |b|). Default: "euclidean". */
+  distance?: "euclidean" | "squared_euclidean" | "cosine";
+  /** of the losses of the items of a batch. Default: "mean". */
+  reduction?: "mean" | "sum" | "none";
+}
+
+/** L = max(0, d(anchor, positive) - d(anchor, negative) + margin). Schroff et al., 2015, arXiv:1503.03832. */
+export interface TripletLoss extends AttentionObject<TripletLossConfig> {
+  /** The value alone. */
+  compute(
+    anchor: ArrayInput,
+    positive: ArrayInput,
+    negative: ArrayInput,
+    options?: CallOptions,
+  ): Promise<number | Tensor>;
+  /** The same as calling it, for languages in which objects are not called. */
+  computeWithGradients(
+    anchor: ArrayInput,
+    positive: ArrayInput,
+    negative: ArrayInput,
+    options?: CallOptions,
+  ): Promise<{ value: number | Tensor; gradients: Record<string, Tensor> }>;
+  /** Plain JSON values from which ``from_config`` makes the same object again. */
+  getConfig(): Promise<Record<string, unknown>>;
+}
+
 /** The classes on a loaded runtime's `training`. */
 export interface Training {
   readonly Adam: MechanismClass<AdamConfig, Adam>;
   readonly AdamW: MechanismClass<AdamWConfig, AdamW>;
+  readonly AttentionDistillationLoss: MechanismClass<
+    AttentionDistillationLossConfig,
+    AttentionDistillationLoss
+  >;
   readonly CurriculumScheduler: MechanismClass<CurriculumSchedulerConfig, CurriculumScheduler>;
+  readonly DistillationLoss: MechanismClass<DistillationLossConfig, DistillationLoss>;
+  readonly EWCLoss: MechanismClass<EWCLossConfig, EWCLoss>;
+  readonly HardNegativeMiner: MechanismClass<HardNegativeMinerConfig, HardNegativeMiner>;
+  readonly InBatchMiner: MechanismClass<InBatchMinerConfig, InBatchMiner>;
+  readonly InfoNCELoss: MechanismClass<InfoNCELossConfig, InfoNCELoss>;
   readonly LearningRateSchedule: MechanismClass<LearningRateScheduleConfig, LearningRateSchedule>;
+  readonly LocalContrastiveLoss: MechanismClass<LocalContrastiveLossConfig, LocalContrastiveLoss>;
+  readonly MultiObjectiveLoss: MechanismClass<MultiObjectiveLossConfig, MultiObjectiveLoss>;
+  readonly NormPenalty: MechanismClass<NormPenaltyConfig, NormPenalty>;
+  readonly OrthogonalityRegularization: MechanismClass<
+    OrthogonalityRegularizationConfig,
+    OrthogonalityRegularization
+  >;
+  readonly RelationDistillationLoss: MechanismClass<RelationDistillationLossConfig, RelationDistillationLoss>;
   readonly RiemannianAdam: MechanismClass<RiemannianAdamConfig, RiemannianAdam>;
   readonly SGD: MechanismClass<SGDConfig, SGD>;
+  readonly SpectralRegularization: MechanismClass<SpectralRegularizationConfig, SpectralRegularization>;
   readonly TemperatureAnnealing: MechanismClass<TemperatureAnnealingConfig, TemperatureAnnealing>;
+  readonly TripletLoss: MechanismClass<TripletLossConfig, TripletLoss>;
 }
 
 /** The same by registry name, for create(). */
 export interface PartsByName {
   adam: { config: AdamConfig; instance: Adam };
   adamw: { config: AdamWConfig; instance: AdamW };
+  attention_distillation: { config: AttentionDistillationLossConfig; instance: AttentionDistillationLoss };
   curriculum: { config: CurriculumSchedulerConfig; instance: CurriculumScheduler };
+  distillation: { config: DistillationLossConfig; instance: DistillationLoss };
+  ewc: { config: EWCLossConfig; instance: EWCLoss };
+  hard_negative: { config: HardNegativeMinerConfig; instance: HardNegativeMiner };
+  in_batch: { config: InBatchMinerConfig; instance: InBatchMiner };
+  info_nce: { config: InfoNCELossConfig; instance: InfoNCELoss };
   learning_rate: { config: LearningRateScheduleConfig; instance: LearningRateSchedule };
+  local_contrastive: { config: LocalContrastiveLossConfig; instance: LocalContrastiveLoss };
+  multi_objective: { config: MultiObjectiveLossConfig; instance: MultiObjectiveLoss };
+  norm_penalty: { config: NormPenaltyConfig; instance: NormPenalty };
+  orthogonality: { config: OrthogonalityRegularizationConfig; instance: OrthogonalityRegularization };
+  relation_distillation: { config: RelationDistillationLossConfig; instance: RelationDistillationLoss };
   riemannian_adam: { config: RiemannianAdamConfig; instance: RiemannianAdam };
   sgd: { config: SGDConfig; instance: SGD };
+  spectral_regularization: { config: SpectralRegularizationConfig; instance: SpectralRegularization };
   temperature: { config: TemperatureAnnealingConfig; instance: TemperatureAnnealing };
+  triplet: { config: TripletLossConfig; instance: TripletLoss };
 }

@@ -107,9 +107,15 @@ class Loss(TrainingPart):
     kind = "loss"
     Config: ClassVar[type[Settings]] = LossConfig
 
-    def compute(self, *arguments: Any) -> Any:
+    def compute(self, *arguments: Any, **named: Any) -> float | Array:
         """The value alone."""
-        return self(*arguments).value  # type: ignore[operator]
+        value: float | Array = self(*arguments, **named).value  # type: ignore[operator]
+        return value
+
+    def compute_with_gradients(self, *arguments: Any, **named: Any) -> LossResult:
+        """The same as calling it, for languages in which objects are not called."""
+        result: LossResult = self(*arguments, **named)  # type: ignore[operator]
+        return result
 
 
 # --- rows and what lies between them

@@ -101,10 +101,17 @@ def describe_parts() -> list[dict[str, Any]]:
             "paper": cls.paper,
             "config": describe_settings(cls.Config),
             "methods": (methods := registry.methods(cls)),
-            "parameters": {method: _positional(getattr(cls, method)) for method in methods},
+            "parameters": {method: _positional(taking(cls, method)) for method in methods},
         }
         for _, cls in sorted(_PARTS.items())
     ]
+
+
+def taking(cls: type[Configured], method: str) -> Callable[..., Any]:
+    """The function whose parameters a method has: of a loss that passes all on to its call, that."""
+    function: Callable[..., Any] = getattr(cls, method)
+    passes_on = any(each.kind is each.VAR_POSITIONAL for each in inspect.signature(function).parameters.values())
+    return cls.__call__ if passes_on and getattr(cls, "kind", None) == "loss" else function
 
 
 def _positional(method: Callable[..., Any]) -> list[str]:
