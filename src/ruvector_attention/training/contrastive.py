@@ -14,7 +14,7 @@ from ..graph import EdgesLike, Graph
 from .losses import Arguments, Array, Loss, LossConfig, LossResult, dot, quiet, ratio, unit
 from .part import register_part
 
-BLOCK = 1 << 21  # scores of rows with all rows that exist at a time
+BLOCK = 1 << 20  # scores of rows with all rows that exist at a time
 
 
 def products(rows: Array, candidates: Array) -> Array:
@@ -51,13 +51,15 @@ def _squared_backward(grad: Array, rows: Array, candidates: Array) -> tuple[Arra
     )
 
 
-def log_sum_exp(scores: Array) -> Array:
-    """(..., 1); -inf where there is no score above that."""
+def soft_max(scores: Array) -> tuple[Array, Array]:
+    """log sum exp (..., 1) and softmax of scores; -inf and zeros where there is no score above that."""
     top = scores.max(axis=-1, keepdims=True)
-    top = np.where(np.isneginf(top), 0, top)
+    shares = scores - np.where(np.isneginf(top), 0, top)
+    np.exp(shares, out=shares)
+    total = shares.sum(axis=-1, keepdims=True)
+    shares /= np.where(total > 0, total, 1)
     with np.errstate(divide="ignore"):
-        sums: Array = top + np.log(np.exp(scores - top).sum(axis=-1, keepdims=True))
-    return sums
+        return top + np.log(total), shares
 
 
 def candidates_of(given: Arguments, *, one: bool) -> tuple[Array, Array, Array]:
@@ -79,12 +81,12 @@ def candidates_of(given: Arguments, *, one: bool) -> tuple[Array, Array, Array]:
 def _linked_against_rest(scores: Array, linked: Array, apart: Array) -> tuple[Array, Array]:
     """-log of the share of the linked in softmax(scores) of linked and apart, (...), and its gradient; 0 where nothing
     is linked."""
-    parts = [np.where(mask, scores, -np.inf) for mask in (linked, linked | apart)]
-    of_linked, of_all = (log_sum_exp(part) for part in parts)
+    (of_linked, near), (of_all, share) = (
+        soft_max(np.where(mask, scores, -np.inf)) for mask in (linked, linked | apart)
+    )
     some = np.isfinite(of_linked)
-    of_linked, of_all = np.where(some, of_linked, 0), np.where(some, of_all, 0)
-    grad = np.where(some, np.exp(parts[1] - of_all) - np.exp(parts[0] - of_linked), 0)
-    return np.where(some, of_all - of_linked, 0)[..., 0], grad
+    with np.errstate(invalid="ignore"):
+        return np.where(some, of_all - of_linked, 0)[..., 0], np.where(some, share - near, 0)
 
 
 def _blocks(n: int) -> Iterator[slice]:
@@ -150,10 +152,10 @@ class InfoNCELoss(Loss):
         t = self.config.temperature
         near, far = products(a, p) / t, products(a, n) / t
         each, count = self.config.several == "each", near.shape[-1]
-        of_far = log_sum_exp(far)
-        of_all = np.logaddexp(near if each else log_sum_exp(near), of_far)
+        of_far, share = soft_max(far)
+        of_all = np.logaddexp(near if each else soft_max(near)[0], of_far)
         grad_near = (np.exp(near - of_all) * (1 / count if each else 1) - 1 / count) / t
-        grad_far = np.exp(far - of_far) * np.exp(of_far - of_all).mean(axis=-1, keepdims=True) / t
+        grad_far = share * np.exp(of_far - of_all).mean(axis=-1, keepdims=True) / t
         (near_a, grad_p), (far_a, grad_n) = _products_backward(grad_near, a, p), _products_backward(grad_far, a, n)
         gradients = {
             "anchor": to_anchor(near_a + far_a),

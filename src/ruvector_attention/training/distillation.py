@@ -10,16 +10,16 @@ import numpy as np
 from ..arrays import ArrayLike
 from ..config import Setting
 from ..errors import NumericalInstabilityError
-from .contrastive import log_sum_exp
+from .contrastive import soft_max
 from .losses import Arguments, Array, Loss, LossConfig, LossResult, quiet, ratio
 from .part import register_part
 
 
 def _divergence(student: Array, teacher: Array) -> tuple[Array, Array]:
     """KL(softmax(teacher) || softmax(student)) of rows of logits, (...), and the gradient of the student's."""
-    log_student, log_teacher = (x - log_sum_exp(x) for x in (student, teacher))
-    weights = np.exp(log_teacher)
-    return (weights * (log_teacher - log_student)).sum(axis=-1), np.exp(log_student) - weights
+    (of_student, share), (of_teacher, weights) = soft_max(student), soft_max(teacher)
+    apart = (teacher - of_teacher) - (student - of_student)
+    return (weights * apart).sum(axis=-1), share - weights
 
 
 def _pair(student: ArrayLike, teacher: ArrayLike) -> tuple[Arguments, Array, Array]:

@@ -14,7 +14,7 @@ from ..graph import EdgesLike, Graph
 from .losses import Arguments, Array, Loss, LossConfig, LossResult, dot, quiet, ratio
 from .part import register_part
 
-CHUNK = 1 << 22  # differences along edges that exist at a time
+CHUNK = 1 << 17  # differences along edges that exist at a time: what caches hold
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ class SpectralRegularization(Regularization):
         if edge_weight is not None:
             shape = (sources.size,)
             weights = given.expect("edge_weight", given["edge_weight"].shape == shape, f"{shape}, one for each edge")
-        values, grad, squares = np.zeros(x.shape[:-2]), np.zeros_like(x), np.empty((*x.shape[:-2], sources.size))
+        order = np.argsort(targets, kind="stable")  # so that rows that are added to lie together
+        sources, targets, weights = sources[order], targets[order], weights[order]
+        grad, squares = np.zeros_like(x), np.empty((*x.shape[:-2], sources.size))
         step = max(1, CHUNK // (x.size // x.shape[-2]))
         for first in range(0, sources.size, step):
             part = slice(first, first + step)
@@ -86,11 +88,10 @@ class SpectralRegularization(Regularization):
             apart *= 2 * weights[part, None]
             _add_rows(grad, sources[part], apart)
             _add_rows(grad, targets[part], -apart)
-        values = squares @ weights
         gradients = {"embeddings": grad}
         if edge_weight is not None:
-            gradients["edge_weight"] = squares.reshape(-1, sources.size).sum(axis=0)
-        return self._result(given, values, **gradients)
+            gradients["edge_weight"] = squares.reshape(-1, sources.size).sum(axis=0)[np.argsort(order)]
+        return self._result(given, squares @ weights, **gradients)
 
 
 def _edges(edges: EdgesLike, n: int) -> tuple[Array, Array, Array]:
@@ -111,9 +112,11 @@ def _weights(listed: ArrayLike) -> Array:
 
 def _add_rows(total: Array, index: Array, rows: Array) -> None:
     """total[..., index, :] += rows, where an index may come often."""
-    order = np.argsort(index, kind="stable")
-    nodes, first = np.unique(index[order], return_index=True)
-    total[..., nodes, :] += np.add.reduceat(rows[..., order, :], first, axis=-2)
+    if (np.diff(index) < 0).any():
+        order = np.argsort(index, kind="stable")
+        index, rows = index[order], rows[..., order, :]
+    nodes, first = np.unique(index, return_index=True)
+    total[..., nodes, :] += np.add.reduceat(rows, first, axis=-2)
 
 
 @register_part
