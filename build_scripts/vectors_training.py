@@ -147,7 +147,8 @@ class TrainingMaker:
 
         def temperature(anchor: Any, positives: Any, negatives: Any) -> Any:
             near, far = (self.cosines(anchor, x) / 0.3 for x in (positives, negatives))
-            return (torch.cat([near, far], -1).logsumexp(-1) - near.logsumexp(-1)).mean()
+            of_all = torch.logaddexp(near, far.logsumexp(-1, keepdim=True))
+            return (of_all - near).mean()
 
         for name, of, config in (
             ("margin", margin, {"margin": 3.0}),

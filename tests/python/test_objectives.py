@@ -142,8 +142,9 @@ def test_what_is_no_list_of_losses_is_told() -> None:
     good = LossResult(1.0, {"w": np.ones(3)})
     with pytest.raises(ra.DimensionMismatchError, match="results has 1 losses; expected 2, as weights"):
         loss([good])
-    with pytest.raises(ra.UnsupportedError, match=r"results\[1\] is 3.0; expected a LossResult"):
-        loss([good, 3.0])  # type: ignore[list-item]
+    for bad in (3.0, ("x", {}), (1.0, np.ones(3)), (1.0, {}, 2), None):
+        with pytest.raises(ra.UnsupportedError, match=r"results\[1\] is .*; expected a LossResult"):
+            loss([good, bad])  # type: ignore[list-item]
     with pytest.raises(ra.UnsupportedError, match=r"results is 3; expected a list or mapping of LossResults"):
         loss(3)  # type: ignore[arg-type]
     with pytest.raises(
@@ -161,6 +162,27 @@ def test_what_is_no_list_of_losses_is_told() -> None:
             MultiObjectiveLoss(weights)
     with pytest.raises(ra.InvalidConfigError, match=r"weights\[1\] is -1.0"):
         MultiObjectiveLoss([1, -1])
+
+
+@pytest.mark.parametrize("temperature", [None, 0.2])
+def test_embeddings_that_follow_the_gradients_put_neighbours_next_to_each_other(temperature: float | None) -> None:
+    edges = np.array([(a, b) for c in range(6) for a in range(5 * c, 5 * c + 5) for b in range(5 * c, a)])
+    x = draw(30, 4).astype(np.float32)
+    losses = (training.LocalContrastiveLoss(2, temperature=temperature), MultiObjectiveLoss([1, 0.1]))
+    optimizer = training.Adam(learning_rate=0.05)
+    optimizer.add({"embeddings": x})
+
+    def share_of_neighbours() -> float:
+        rows = x if temperature is None else x / np.linalg.norm(x, axis=-1, keepdims=True)
+        distance = np.linalg.norm(rows[:, None] - rows, axis=-1) + 1e9 * np.eye(30)
+        nearest = np.argsort(distance, axis=-1)[:, :4]
+        return float((nearest // 5 == np.arange(30)[:, None] // 5).mean())
+
+    assert share_of_neighbours() < 0.4
+    for _ in range(150):
+        result = losses[1]([losses[0].on_graph(x, edges), training.norm_penalty(x)])
+        optimizer.step(result.gradients)
+    assert share_of_neighbours() > 0.95
 
 
 # --- EWC

@@ -11,6 +11,7 @@ import numpy as np
 from ..arrays import ArrayLike
 from ..config import Setting
 from ..graph import EdgesLike, Graph
+from ..layout import tally
 from .losses import Arguments, Array, Loss, LossConfig, LossResult, dot, quiet, ratio, unit
 from .part import register_part
 
@@ -78,15 +79,18 @@ def candidates_of(given: Arguments, *, one: bool) -> tuple[Array, Array, Array]:
     return anchor, positives, negatives
 
 
-def _linked_against_rest(scores: Array, linked: Array, apart: Array) -> tuple[Array, Array]:
-    """-log of the share of the linked in softmax(scores) of linked and apart, (...), and its gradient; 0 where nothing
-    is linked."""
-    (of_linked, near), (of_all, share) = (
-        soft_max(np.where(mask, scores, -np.inf)) for mask in (linked, linked | apart)
-    )
-    some = np.isfinite(of_linked)
-    with np.errstate(invalid="ignore"):
-        return np.where(some, of_all - of_linked, 0)[..., 0], np.where(some, share - near, 0)
+def _linked_against_apart(scores: Array, linked: Array, apart: Array) -> tuple[Array, Array]:
+    """Of rows of scores (n, m): the mean over those linked of -log of their share in a softmax with those apart, (n,),
+    and its gradient; 0 where nothing is linked or nothing apart. None is both."""
+    of_far, grad = soft_max(np.where(apart, scores, -np.inf))
+    row, column = np.nonzero(linked)
+    near, far = scores[row, column], of_far[row, 0]
+    of_all = np.logaddexp(near, far)
+    weight = 1 / tally(row)[row]
+    grad *= tally(row, weight * np.exp(far - of_all), len(scores))[:, None]
+    grad[row, column] = weight * np.expm1(near - of_all)
+    values: Array = tally(row, weight * (of_all - near), len(scores))
+    return values, grad
 
 
 def _blocks(n: int) -> Iterator[slice]:
@@ -171,12 +175,12 @@ class InfoNCELoss(Loss):
         given.expect("positives", given["positives"].shape == anchor.shape, f"{anchor.shape}, a row for each of anchor")
         z, back = unit(np.concatenate([anchor, given["positives"]]))
         index = np.arange(2 * n)
-        far_side = index[:, None] // n != index // n if self.config.in_batch == "across" else None
+        told_apart = index // n if self.config.in_batch == "across" else index  # rows that have the same are not
 
         def of(rows: slice, scores: Array) -> tuple[Array, Array]:
             linked = index == (index[rows, None] + n) % (2 * n)
-            apart = (index != index[rows, None]) if far_side is None else far_side[rows]
-            values, grad = _linked_against_rest(scores / self.config.temperature, linked, apart)
+            apart = (told_apart != told_apart[rows, None]) & ~linked
+            values, grad = _linked_against_apart(scores / self.config.temperature, linked, apart)
             return values / 2, grad / (2 * self.config.temperature)
 
         values, grad = _over_rows(z, of, products, _products_backward)
@@ -212,8 +216,8 @@ class LocalContrastiveConfig(LossConfig):
 class LocalContrastiveLoss(Loss):
     """L = mean_p |x - p|^2 + mean_n max(0, margin - |x - n|)^2 over the neighbours p of x and others n
 
-    With a temperature: L = -log(sum_p exp(s_p) / (sum_p exp(s_p) + sum_n exp(s_n))), s = cosine(x, .) / temperature,
-    the soft nearest neighbour loss (Frosst et al., 2019, arXiv:1902.01889).
+    With a temperature: mean_p -log(exp(s_p) / (exp(s_p) + sum_n exp(s_n))), s = cosine(x, .) / temperature, as
+    InfoNCELoss has it.
 
     ``loss(anchor, positives, negatives)`` takes both; ``loss.on_graph(embeddings, edge_index)`` takes them from a
     graph: all nodes joined by an edge, whatever its direction, and all that are not.
@@ -241,9 +245,10 @@ class LocalContrastiveLoss(Loss):
         (a, to_a), (p, to_p), (n, to_n) = (self._placed(x) for x in candidates_of(given, one=False))
         between, backward = self._between()
         near, far = between(a, p), between(a, n)
-        count = near.shape[-1]
-        linked = np.arange(count + far.shape[-1]) < count
-        values, grad = self._rows(np.concatenate([near, far], axis=-1), linked, ~linked)
+        count, scores = near.shape[-1], np.concatenate([near, far], axis=-1)
+        rows = scores.reshape(-1, scores.shape[-1])
+        linked = np.broadcast_to(np.arange(rows.shape[-1]) < count, rows.shape)
+        values, grad = (x.reshape(a.shape[:-1] + x.shape[1:]) for x in self._rows(rows, linked, ~linked))
         (near_a, grad_p), (far_a, grad_n) = backward(grad[..., :count], a, p), backward(grad[..., count:], a, n)
         gradients = {"anchor": to_a(near_a + far_a), "positives": to_p(grad_p), "negatives": to_n(grad_n)}
         return given.result(values, self.config.reduction, gradients)
@@ -289,7 +294,7 @@ class LocalContrastiveLoss(Loss):
         """Of squared distances, or with a temperature of cosines: the losses, and their gradient."""
         temperature = self.config.temperature
         if temperature is not None:
-            values, grad = _linked_against_rest(scores / temperature, linked, apart)
+            values, grad = _linked_against_apart(scores / temperature, linked, apart)
             return values, grad / temperature
         pull, push = (mask / np.maximum(mask.sum(axis=-1, keepdims=True), 1) for mask in (linked, apart))
         distance = np.sqrt(scores)

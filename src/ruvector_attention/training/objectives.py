@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -93,19 +93,9 @@ class MultiObjectiveLoss(Loss):
         self, results: Sequence[LossResult] | Mapping[str, LossResult], shared: Iterable[str] | None = None
     ) -> LossResult:
         """``shared``, with gradnorm: the names of the gradients whose sizes count; None: all that each loss has."""
-        if not isinstance(results, Mapping | list | tuple):
-            raise UnsupportedError(f"results is {results!r:.60}; expected a list or mapping of LossResults")
-        names = list(results) if isinstance(results, Mapping) else [f"results[{i}]" for i in range(len(results))]
-        found = list(results.values()) if isinstance(results, Mapping) else list(results)
         weights = np.array(self.config.weights)
-        if len(found) != weights.size:
-            raise DimensionMismatchError(
-                f"results has {len(found)} losses; expected {weights.size}, as weights", expected=weights.size
-            )
-        for name, result in zip(names, found, strict=True):
-            if not isinstance(result, tuple) or len(result) != 2 or np.ndim(result[0]) or np.size(result[0]) != 1:
-                raise UnsupportedError(f"{name} is {result!r:.60}; expected a LossResult whose value is one number")
-        values = np.array([float(result[0]) for result in found])
+        names, found = _named(results, weights.size)
+        values = np.array([float(value) for value, _ in found])
         learned: dict[str, Array] = {}
         total = 0.0
         if self.config.weighting == "uncertainty":
@@ -118,6 +108,7 @@ class MultiObjectiveLoss(Loss):
         gradients: dict[str, Array] = {}
         for weight, result in zip(weights, found, strict=True):
             for name, grad in result[1].items():
+                grad = np.asarray(grad)
                 weighted = np.asarray(weight * grad, grad.dtype)
                 if name in gradients and gradients[name].shape != grad.shape:
                     raise DimensionMismatchError(
@@ -154,6 +145,20 @@ class MultiObjectiveLoss(Loss):
         rates = ratio(progress, progress.mean())
         target = (weights * sizes).mean() * rates**self.config.alpha
         return weights, np.sign(weights * sizes - target) * sizes
+
+
+def _named(results: Any, count: int) -> tuple[list[str], list[LossResult]]:
+    """The results and what error messages call them, once they are as many as the weights and each is a loss."""
+    if not isinstance(results, Mapping | list | tuple):
+        raise UnsupportedError(f"results is {results!r:.60}; expected a list or mapping of LossResults")
+    named = results if isinstance(results, Mapping) else {f"results[{i}]": each for i, each in enumerate(results)}
+    if len(named) != count:
+        raise DimensionMismatchError(f"results has {len(named)} losses; expected {count}, as weights", expected=count)
+    for name, each in named.items():
+        is_pair = isinstance(each, tuple) and len(each) == 2 and isinstance(each[1], Mapping)
+        if not is_pair or np.ndim(each[0]) or np.asarray(each[0]).dtype.kind not in "fiu":
+            raise UnsupportedError(f"{name} is {each!r:.60}; expected a LossResult whose value is one number")
+    return list(named), [LossResult(*each) for each in named.values()]
 
 
 @dataclass(frozen=True)
