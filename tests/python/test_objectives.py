@@ -212,10 +212,12 @@ def test_ewc_keeps_its_task_in_a_state() -> None:
     moved = {"w": draw(3, seed=2), "scale": 3.0}
     assert other(moved).value == loss(moved).value > 0
     assert loss(moved).gradients["scale"] == 0.25
-    with pytest.raises(ra.InvalidConfigError, match=r"state has \['w'\]; expected <name> and fisher.<name> in pairs"):
-        other.load_state_dict({"w": draw(3)})
-    with pytest.raises(ra.DimensionMismatchError, match=r"fisher.w is \(2,\); expected \(3,\), as w"):
-        other.load_state_dict({"w": draw(3), "fisher.w": draw(2)})
+    assert set(loss.state_dict()) == {"w.kept", "w.fisher", "scale.kept", "scale.fisher"}
+    with pytest.raises(ra.InvalidConfigError, match=r"state has \['w.kept'\]; expected \['w.fisher', 'w.kept'\]"):
+        other.load_state_dict({"w.kept": draw(3)})
+    with pytest.raises(ra.DimensionMismatchError, match=r"w.fisher is \(2,\); expected \(3,\), as w.kept"):
+        other.load_state_dict({"w.kept": draw(3), "w.fisher": draw(2)})
+    assert other(moved).value == loss(moved).value  # what was refused changed nothing
 
 
 def test_ewc_refuses_other_parameters() -> None:

@@ -161,6 +161,9 @@ def _named(results: Any, count: int) -> tuple[list[str], list[LossResult]]:
     return list(named), [LossResult(*each) for each in named.values()]
 
 
+_KEPT = ("kept", "fisher")  # of each parameter: its value and its Fisher information
+
+
 @dataclass(frozen=True)
 class EWCConfig(Settings):
     weight: Annotated[float, Setting("lambda: how much the earlier task counts", at_least=0)] = 1.0
@@ -207,23 +210,24 @@ class EWCLoss(Loss):
         self._kept = {name: (given[name].copy(), total / count) for name, total in fisher.items()}
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of what is kept: "<name>" and "fisher.<name>" for each parameter."""
-        kept = {name: pair[0].copy() for name, pair in self._kept.items()}
-        return kept | {f"fisher.{name}": pair[1].copy() for name, pair in self._kept.items()}
+        """Copies of what is kept: "<name>.kept" and "<name>.fisher" for each parameter."""
+        pairs = ((name, zip(_KEPT, pair, strict=True)) for name, pair in self._kept.items())
+        return {f"{name}.{key}": array.copy() for name, pair in pairs for key, array in pair}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Take over what state_dict gave.
 
         Raises: InvalidConfigError for names, DimensionMismatchError for shapes, NumericalInstabilityError.
         """
-        names = [name for name in state if f"fisher.{name}" in state]
-        if len(state) != 2 * len(names):
-            raise InvalidConfigError(f"state has {sorted(state)}; expected <name> and fisher.<name> in pairs")
-        kept = Arguments(False, **state)
-        for name in names:
-            shape = kept[name].shape
-            kept.expect(f"fisher.{name}", kept[f"fisher.{name}"].shape == shape, f"{shape}, as {name}")
-        self._kept = {name: (kept[name].copy(), kept[f"fisher.{name}"].copy()) for name in names}
+        names = {key.rpartition(".")[0] for key in state}
+        expected = sorted(f"{name}.{key}" for name in names for key in _KEPT)
+        if sorted(state) != expected:
+            raise InvalidConfigError(f"state has {sorted(state)}; expected {expected}")
+        given = Arguments(False, **state)
+        pairs = {name: [given[f"{name}.{key}"].copy() for key in _KEPT] for name in names}
+        for name, (kept, fisher) in pairs.items():
+            given.expect(f"{name}.fisher", fisher.shape == kept.shape, f"{kept.shape}, as {name}.kept")
+        self._kept = {name: (kept, fisher) for name, (kept, fisher) in pairs.items()}
 
     @quiet
     def __call__(self, parameters: Mapping[str, ArrayLike]) -> LossResult:
