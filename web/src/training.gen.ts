@@ -219,7 +219,7 @@ export interface EWCLoss extends AttentionObject<EWCLossConfig> {
   getConfig(): Promise<Record<string, unknown>>;
   /** Take over what state_dict gave. */
   loadStateDict(state: Record<string, ArrayInput>, options?: CallOptions): Promise<null>;
-  /** Copies of what is kept: "<name>" and "fisher.<name>" for each parameter. */
+  /** Copies of what is kept: "<name>.kept" and "<name>.fisher" for each parameter. */
   stateDict(): Promise<Record<string, Tensor>>;
 }
 
