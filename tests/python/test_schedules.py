@@ -74,6 +74,25 @@ def test_a_curriculum_goes_through_its_stages() -> None:
     assert (curriculum.progress, curriculum.value.name, curriculum.is_complete) == (0.0, "a", False)
 
 
+def test_a_curriculum_grows_by_a_stage_and_tells_its_status() -> None:
+    curriculum = training.CurriculumScheduler([{"name": "a", "duration": 1}])
+    curriculum.step()
+    assert curriculum.status() == {
+        "current_step": 1,
+        "total_steps": 1,
+        "progress": 1.0,
+        "is_complete": True,
+        "value": training.CurriculumStage("a", 1),
+    }
+    curriculum.add_stage(name="b", duration=3, negative_count=2)
+    assert (curriculum.is_complete, curriculum.progress) == (False, 0.25)
+    assert curriculum.step().negative_count == 2
+    assert len(curriculum.get_config()["stages"]) == 2
+    with pytest.raises(ra.InvalidConfigError, match=r"stages\[2\] needs the setting 'duration'"):
+        curriculum.add_stage(name="c")
+    assert curriculum.total_steps == 4
+
+
 @pytest.mark.parametrize("total_steps", [4, 7, 100, 1001])
 def test_the_default_curriculum_becomes_harder_until_the_last_step(total_steps: int) -> None:
     curriculum = training.default_curriculum(total_steps)
@@ -105,8 +124,9 @@ REFUSED: list[tuple[str, str]] = [
     ("LearningRateSchedule().step(float('nan'))", "current_step is nan; expected an integer"),
     ("TemperatureAnnealing(final=0.0)", "final is 0.0; expected above 0"),
     ("TemperatureAnnealing(total_steps=0)", "total_steps is 0; expected at least 1"),
-    ("CurriculumScheduler()", "CurriculumScheduler needs the setting 'stages'"),
+    ("CurriculumScheduler()", "stages is empty; expected at least one stage"),
     ("CurriculumScheduler([])", "stages is empty"),
+    ("CurriculumScheduler([{'name': 'a', 'duration': 3}], 8)", "total_steps comes with stages"),
     ("CurriculumScheduler('ab')", "stages is 'ab'; expected a list"),
     ("CurriculumScheduler([{'duration': 3}])", r"stages\[0\] needs the setting 'name'"),
     ("CurriculumScheduler([{'name': 'a', 'duration': 0}])", r"stages\[0\]: duration is 0; expected at least 1"),

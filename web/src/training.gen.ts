@@ -154,12 +154,16 @@ export interface AttentionDistillationLoss extends AttentionObject<AttentionDist
 
 /** Settings of CurriculumScheduler. */
 export interface CurriculumSchedulerConfig {
-  /** the stages in their order. */
-  stages: CurriculumStage[];
+  /** the stages in their order. Default: []. */
+  stages?: CurriculumStage[];
+  /** instead of stages: of the default ones, a quarter of the steps each. Default: null. */
+  totalSteps?: number | null;
 }
 
 /** stage = the first whose end, the sum of the durations up to it, lies beyond the step; after all, the last. Bengio et al., 2009. */
 export interface CurriculumScheduler extends AttentionObject<CurriculumSchedulerConfig> {
+  /** One more stage, behind the others; its settings are those of CurriculumStage. */
+  addStage(options?: CallOptions & Record<string, unknown>): Promise<null>;
   /** The value for step ``step``, from 0; what comes after the last step is as the last. */
   at(step: number, options?: CallOptions): Promise<CurriculumStage>;
   /** Plain JSON values from which ``from_config`` makes the same object again. */
@@ -168,6 +172,8 @@ export interface CurriculumScheduler extends AttentionObject<CurriculumScheduler
   getValue(): Promise<CurriculumStage>;
   /** Back to step 0. */
   reset(): Promise<null>;
+  /** All of this at once: current_step, total_steps, progress, is_complete, value. */
+  status(): Promise<Record<string, unknown>>;
   /** The value for the current step, or for the one given, and on to the one after it. */
   step(currentStep?: number | null, options?: CallOptions): Promise<CurriculumStage>;
 }
@@ -331,6 +337,8 @@ export interface LearningRateSchedule extends AttentionObject<LearningRateSchedu
   getValue(): Promise<number>;
   /** Back to step 0. */
   reset(): Promise<null>;
+  /** All of this at once: current_step, total_steps, progress, is_complete, value. */
+  status(): Promise<Record<string, unknown>>;
   /** The value for the current step, or for the one given, and on to the one after it. */
   step(currentStep?: number | null, options?: CallOptions): Promise<number>;
 }
@@ -639,6 +647,8 @@ export interface TemperatureAnnealing extends AttentionObject<TemperatureAnneali
   getValue(): Promise<number>;
   /** Back to step 0. */
   reset(): Promise<null>;
+  /** All of this at once: current_step, total_steps, progress, is_complete, value. */
+  status(): Promise<Record<string, unknown>>;
   /** The value for the current step, or for the one given, and on to the one after it. */
   step(currentStep?: number | null, options?: CallOptions): Promise<number>;
 }

@@ -17,6 +17,7 @@ import {
 } from "../dist/lib/index.js";
 import { memoryTests } from "./memory.suite.mjs";
 import { indexURL, vectorFiles, wheel } from "./runtime.mjs";
+import { trainingTests } from "./training.suite.mjs";
 
 const MEAN = `
 import numpy as np
@@ -83,7 +84,8 @@ const keys = random(7, 8, 2);
 const values = random(7, 3, 3);
 const flat = (rows) => tensor(Float32Array.from(rows.flat()), [rows.length, rows[0].length]);
 
-export function bridgeTests(options) {
+/** `more` adds the tests of a host, with a function that gives the loaded runtime. */
+export function bridgeTests(options, more) {
   let ra;
   let attention;
   const stages = [];
@@ -344,6 +346,8 @@ export function bridgeTests(options) {
   });
 
   memoryTests({ runtime: () => ra, query, keys, values, reference, close, flat }, options);
+  trainingTests(() => ra);
+  more?.(() => ra);
 
   const files = vectorFiles();
   test("golden vectors", {

@@ -5,6 +5,7 @@ import * as module from "../dist/lib/classes.js";
 import { load } from "../dist/lib/index.js";
 import { anyChecks, kernelChecks } from "./classes_checks.mjs";
 import { pyodideChecks } from "./classes_pyodide_checks.mjs";
+import { trainingChecks, trainingElsewhereChecks, untrainedChecks } from "./classes_training_checks.mjs";
 import { indexURL, wheel } from "./runtime.mjs";
 
 test("a class without a runtime says how to load one", () => {
@@ -13,7 +14,8 @@ test("a class without a runtime says how to load one", () => {
 
 describe("over the kernels", () => {
   before(() => module.init());
-  for (const [what, body] of [...kernelChecks, ...anyChecks]) test(what, () => body(module));
+  for (const [what, body] of [...kernelChecks, ...anyChecks, ...untrainedChecks])
+    test(what, () => body(module));
 });
 
 describe("over Pyodide", () => {
@@ -23,5 +25,6 @@ describe("over Pyodide", () => {
     await module.init(ra);
   });
   after(() => ra?.close());
-  for (const [what, body] of [...pyodideChecks, ...anyChecks]) test(what, () => body(module));
+  const training = [...trainingChecks, ...trainingElsewhereChecks];
+  for (const [what, body] of [...pyodideChecks, ...anyChecks, ...training]) test(what, () => body(module));
 });

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeAlias
 
 from ..config import Setting, Settings, checked_setting
@@ -65,10 +65,22 @@ class Schedule(TrainingPart):
     @property
     def progress(self) -> float:
         """The share of all steps that are over, 0 to 1."""
-        return min(1.0, self._step / max(1, self._total()))
+        return min(1.0, self._step / self.total_steps)
 
-    def _total(self) -> int:
+    @property
+    def total_steps(self) -> int:
+        """How many steps there are."""
         return int(self.config.total_steps)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all steps are over."""
+        return self._step >= self.total_steps
+
+    def status(self) -> dict[str, Any]:
+        """All of this at once: current_step, total_steps, progress, is_complete, value."""
+        names = ("current_step", "total_steps", "progress", "is_complete", "value")
+        return {name: getattr(self, name) for name in names}
 
     def get_value(self) -> Value:
         """The same as ``value``."""
@@ -185,14 +197,30 @@ class CurriculumStage(Settings):
     negative_count: Annotated[int, Setting("negatives of each anchor", at_least=0)] = 10
 
 
+#: name, share of what is difficult, temperature, negatives of each anchor
+DEFAULT_STAGES = (("easy", 0.1, 2.0, 5), ("medium", 0.3, 1.0, 10), ("hard", 0.6, 0.5, 20), ("expert", 1.0, 0.1, 50))
+
+
 @dataclass(frozen=True)
 class CurriculumConfig(Settings):
-    stages: Annotated[tuple[CurriculumStage, ...], Setting("the stages in their order")]
+    stages: Annotated[tuple[CurriculumStage, ...], Setting("the stages in their order")] = ()
+    total_steps: Annotated[
+        int | None, Setting("instead of stages: of the default ones, a quarter of the steps each", at_least=4)
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.stages:
-            raise InvalidConfigError("stages is empty; expected at least one stage")
+        if bool(self.stages) == (self.total_steps is not None):
+            what = "stages is empty" if not self.stages else "total_steps comes with stages"
+            raise InvalidConfigError(f"{what}; expected at least one stage, or total_steps alone")
+        if self.total_steps is not None:
+            ends = [self.total_steps * quarter // 4 for quarter in range(5)]
+            made = (
+                CurriculumStage(name, end - start, *rest)
+                for (name, *rest), start, end in zip(DEFAULT_STAGES, ends, ends[1:], strict=False)
+            )
+            object.__setattr__(self, "stages", tuple(made))
+            object.__setattr__(self, "total_steps", None)  # so that the config says the same once more
 
 
 @register_part
@@ -216,18 +244,17 @@ class CurriculumScheduler(Schedule):
             step -= stage.duration
         return stage  # type: ignore[no-any-return]  # there is one: the config says so
 
-    def _total(self) -> int:
-        return sum(stage.duration for stage in self.config.stages)
-
     @property
     def total_steps(self) -> int:
         """Steps of all stages together."""
-        return self._total()
+        return sum(stage.duration for stage in self.config.stages)
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the steps of all stages are over."""
-        return self._step >= self._total()
+    def add_stage(self, **stage: Any) -> None:
+        """One more stage, behind the others; its settings are those of CurriculumStage.
+
+        Raises: InvalidConfigError.
+        """
+        self.config = replace(self.config, stages=(*self.config.stages, stage))
 
 
 def default_curriculum(total_steps: int) -> CurriculumScheduler:
@@ -235,11 +262,4 @@ def default_curriculum(total_steps: int) -> CurriculumScheduler:
 
     Raises: InvalidConfigError for fewer steps than stages.
     """
-    total_steps = checked_setting("total_steps", total_steps, int, Setting("", at_least=4))
-    ends = [total_steps * quarter // 4 for quarter in range(5)]
-    rows = [("easy", 0.1, 2.0, 5), ("medium", 0.3, 1.0, 10), ("hard", 0.6, 0.5, 20), ("expert", 1.0, 0.1, 50)]
-    stages = [
-        CurriculumStage(name, ends[i + 1] - ends[i], difficulty, temperature, count)
-        for i, (name, difficulty, temperature, count) in enumerate(rows)
-    ]
-    return CurriculumScheduler(stages=tuple(stages))
+    return CurriculumScheduler(total_steps=total_steps)

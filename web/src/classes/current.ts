@@ -18,6 +18,10 @@ export interface Backing {
   readonly mechanisms: readonly string[];
   create(name: string, config: never): Promise<unknown>;
   createSync?(name: string, config: never): unknown;
+  /** Where it has parts of training. */
+  readonly training?: object;
+  /** Of runtime "auto": the runtime that has all, once it has started. */
+  readonly complete?: Promise<Backing>;
   memorySync?(keys: never, values?: never, options?: never): unknown;
   close(): void;
 }
@@ -70,6 +74,24 @@ export function makeCore(owner: string, mechanism: string, config: object): Core
     return core;
   }
   const core = runtime.create(mechanism, config as never) as Promise<Core>;
+  core.catch(() => {}); // whoever calls meets it
+  return {
+    call: async (...args) => (await core).call(...args),
+    dispose: async () => (await core.catch(() => undefined))?.dispose(),
+  };
+}
+
+/** @internal A part of training, as makeCore makes mechanisms; its errors come at once where the runtime is here. */
+export function makePart(owner: string, part: string, config: object): Core {
+  const runtime = backing();
+  if (!runtime.training && !runtime.complete) {
+    throw new UnsupportedError(
+      `${owner} needs init({ runtime: "pyodide" }); this runtime has no parts of training`,
+    );
+  }
+  if (runtime.training && runtime.createSync) return runtime.createSync(part, config as never) as Core;
+  const whole = Promise.resolve(runtime.training ? runtime : (runtime.complete as Promise<Backing>));
+  const core = whole.then((python) => python.create(part, config as never)) as Promise<Core>;
   core.catch(() => {}); // whoever calls meets it
   return {
     call: async (...args) => (await core).call(...args),

@@ -20,7 +20,7 @@ interface Step {
   readonly args: readonly unknown[];
 }
 /** A method, written once: it is run at once where the runtime is in this thread, and by promises everywhere. */
-type Steps<R> = Generator<Step, R, never>;
+export type Steps<R> = Generator<Step, R, never>;
 
 export class Facade {
   /** What the constructor was given, by its own names. */
@@ -134,14 +134,14 @@ export class Facade {
 }
 
 /** Runs a method in this thread. */
-export function runSync<R>(owner: string, name: string, steps: Steps<R>): R {
+export function runSync<R>(owner: string, name: string, steps: Steps<R>, instead = name): R {
   let step = steps.next();
   while (!step.done) {
     const { core, method, args } = step.value;
     if (!core.callSync) {
       steps.return(undefined as never);
       throw new UnsupportedError(
-        `${owner}.${name} answers at once, which this runtime cannot; expected ${name}Async`,
+        `${owner}.${name} answers at once, which this runtime cannot; expected ${instead}Async`,
       );
     }
     step = steps.next(core.callSync(method, ...args) as never);

@@ -3,6 +3,17 @@
  * `import { init, MultiHeadAttention } from "ruvector-attention/classes"; await init();`
  */
 import { CLASSES } from "./make.js";
+import { TRAINING_CLASSES } from "./training.js";
+import type {
+  ContrastiveObject,
+  CurriculumObject,
+  HardNegativeMinerObject,
+  InBatchMinerObject,
+  LearningRateSchedulerObject,
+  OptimizerObject,
+  SpectralObject,
+  TemperatureAnnealingObject,
+} from "./training_types.js";
 import type {
   DualSpaceObject,
   EdgeFeaturedObject,
@@ -44,6 +55,8 @@ export {
   normalize,
   softmax,
 } from "./functions.js";
+export { DecayType, MiningStrategy } from "./training_table.js";
+export type * from "./training_types.js";
 export type * from "./types.js";
 
 export type ScaledDotProductAttention = PairAttention;
@@ -94,3 +107,48 @@ export const {
   LocalGlobalAttention: WasmLocalGlobalAttention,
   MoEAttention: WasmMoEAttention,
 } = CLASSES;
+
+export type AdamOptimizer = OptimizerObject;
+export type AdamWOptimizer = OptimizerObject;
+export type SGDOptimizer = OptimizerObject;
+export type SgdOptimizer = OptimizerObject;
+export type InfoNCELoss = ContrastiveObject;
+export type LocalContrastiveLoss = ContrastiveObject;
+export type SpectralRegularization = SpectralObject;
+export type LearningRateScheduler = LearningRateSchedulerObject;
+export type TemperatureAnnealing = TemperatureAnnealingObject;
+export type CurriculumScheduler = CurriculumObject;
+export type HardNegativeMiner = HardNegativeMinerObject;
+export type InBatchMiner = InBatchMinerObject;
+
+/** Training: in a runtime with Python alone. */
+export const {
+  AdamOptimizer,
+  AdamWOptimizer,
+  SGDOptimizer,
+  SgdOptimizer,
+  WasmAdam,
+  WasmAdamW,
+  WasmSGD,
+  InfoNCELoss,
+  LocalContrastiveLoss,
+  SpectralRegularization,
+  LearningRateScheduler,
+  TemperatureAnnealing,
+  CurriculumScheduler,
+  HardNegativeMiner,
+  InBatchMiner,
+} = TRAINING_CLASSES;
+
+/** The same by the names of @ruvector/attention and ruvector-attention-wasm. */
+export const {
+  InfoNCELoss: InfoNceLoss,
+  InfoNCELoss: WasmInfoNCELoss,
+  LocalContrastiveLoss: WasmLocalContrastiveLoss,
+  SpectralRegularization: WasmSpectralRegularization,
+  LearningRateScheduler: WasmLRScheduler,
+  TemperatureAnnealing: WasmTemperatureAnnealing,
+  CurriculumScheduler: WasmCurriculumScheduler,
+  HardNegativeMiner: WasmHardNegativeMiner,
+  InBatchMiner: WasmInBatchMiner,
+} = TRAINING_CLASSES;

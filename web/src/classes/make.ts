@@ -1,22 +1,22 @@
 /** The classes themselves: a constructor, getters and methods for every line of the table. */
-import { Facade, named, runAsync, runSync } from "./facade.js";
+import { snake } from "../naming.js";
+import { Facade, named, runAsync, runSync, type Steps } from "./facade.js";
 import { type ClassName, type Spec, TABLE } from "./table.js";
 import type { Classes } from "./types.js";
 
 const PAIRS = ["forward", "forwardBatch", "compute", "computeBatch", "computeWithMask"] as const;
 
-type Body = (facade: Facade, args: unknown[]) => Parameters<typeof runAsync>[0];
-
 export const CLASSES = Object.fromEntries(
   Object.entries(TABLE).map(([name, spec]) => [name, makeClass(name, spec)]),
 ) as unknown as Classes & Readonly<Record<ClassName, unknown>>;
 
-function makeClass(name: string, spec: Spec) {
-  const facades = new WeakMap<object, Facade>();
-  const of = (object: object): Facade => facades.get(object) as Facade;
+/** A class that is made of objects of another, its facades, and has what both kinds of classes have. */
+export function declare<F extends { dispose(): Promise<void> }>(name: string, open: (args: unknown[]) => F) {
+  const facades = new WeakMap<object, F>();
+  const of = (object: object): F => facades.get(object) as F;
   const Class = class {
     constructor(...args: unknown[]) {
-      facades.set(this, new Facade(name, spec, args));
+      facades.set(this, open(args));
     }
     free(): void {
       void of(this).dispose();
@@ -32,18 +32,27 @@ function makeClass(name: string, spec: Spec) {
     }
   };
   Object.defineProperty(Class, "name", { value: name });
-  const getter = (key: string, told: string) =>
-    Object.defineProperty(Class.prototype, key, {
-      get(this: object) {
-        return of(this).tell(told);
-      },
-    });
-  for (const key of spec.tells ?? []) {
-    getter(key, key);
-    const snake = key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-    if (snake !== key) getter(snake, key); // ruvector-attention-wasm writes num_heads
-  }
-  const method = (key: string, body: Body): void => {
+  /** With the name that ruvector-attention-wasm writes, num_heads. */
+  const getter = (
+    key: string,
+    get: (facade: F) => unknown,
+    set?: (facade: F, value: never) => void,
+  ): void => {
+    for (const each of new Set([key, snake(key)])) {
+      Object.defineProperty(Class.prototype, each, {
+        get(this: object) {
+          return get(of(this));
+        },
+        ...(set && {
+          set(this: object, value: never) {
+            set(of(this), value);
+          },
+        }),
+      });
+    }
+  };
+  /** At once, and with `Async` at the end of the name by promises. */
+  const method = (key: string, body: (facade: F, args: unknown[]) => Steps<unknown>): void => {
     Object.defineProperty(Class.prototype, key, {
       value(this: object, ...args: unknown[]) {
         return runSync(name, key, body(of(this), args));
@@ -55,6 +64,20 @@ function makeClass(name: string, spec: Spec) {
       },
     });
   };
+  /** What needs no answer of the runtime. */
+  const plain = (key: string, body: (facade: F, ...args: unknown[]) => unknown): void => {
+    Object.defineProperty(Class.prototype, key, {
+      value(this: object, ...args: unknown[]) {
+        return body(of(this), ...args);
+      },
+    });
+  };
+  return { Class, getter, method, plain };
+}
+
+function makeClass(name: string, spec: Spec) {
+  const { Class, getter, method } = declare(name, (args) => new Facade(name, spec, args));
+  for (const key of spec.tells ?? []) getter(key, (facade) => facade.tell(key));
   const own = [...(spec.own ?? []), ...(spec.computes ? ["compute"] : [])];
   for (const key of own) method(key, (facade, args) => facade.own(key, ...args));
   for (const key of spec.computes ? [] : PAIRS) {

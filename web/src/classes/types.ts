@@ -77,7 +77,7 @@ export interface PairAttention extends Freed {
 }
 
 /** Methods that exist twice, the second time with `Async` at the end of the name. */
-type Twice<M> = M & {
+export type Twice<M> = M & {
   readonly [K in keyof M as `${K & string}Async`]: M[K] extends (...args: infer A) => infer R
     ? (...args: A) => Promise<R>
     : never;
