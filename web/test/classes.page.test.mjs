@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { launch } from "../drive.mjs";
 import { serve } from "../serve.mjs";
 import { anyChecks, kernelChecks } from "./classes_checks.mjs";
+import { trainingChecks, trainingNowChecks, untrainedChecks } from "./classes_training_checks.mjs";
 import { streamChecks } from "./stream_checks.mjs";
 
 let browser;
@@ -21,7 +22,8 @@ before(async () => {
     await globalThis.classes.init();
     globalThis.streams = (await import("/test/stream_checks.mjs")).streamChecks;
     const { kernelChecks: kernels, anyChecks: any } = await import("/test/classes_checks.mjs");
-    globalThis.ofClasses = [...kernels, ...any];
+    const { untrainedChecks: untrained } = await import("/test/classes_training_checks.mjs");
+    globalThis.ofClasses = [...kernels, ...any, ...untrained];
   });
 });
 after(async () => {
@@ -29,7 +31,7 @@ after(async () => {
   server?.close();
 });
 
-[...kernelChecks, ...anyChecks].forEach(([what], i) => {
+[...kernelChecks, ...anyChecks, ...untrainedChecks].forEach(([what], i) => {
   test(what, () => page.evaluate((index) => globalThis.ofClasses[index][1](globalThis.classes), i));
 });
 
@@ -42,6 +44,27 @@ for (const worker of [false, true]) {
         ra.close();
       };
       test(what, () => page.evaluate(run, [i, worker]));
+    });
+  });
+}
+
+// Python in a worker of the page, then in the page's own thread.
+for (const [name, checks] of Object.entries({ trainingChecks, trainingNowChecks })) {
+  describe(`training, ${name === "trainingChecks" ? "by promises" : "at once"}`, () => {
+    let trained;
+    before(async () => {
+      trained = await browser.newPage();
+      await trained.goto(`${server.url}test/wasm.html`);
+      await trained.evaluate(async (worker) => {
+        globalThis.classes = await import("/dist/lib/classes.js");
+        globalThis.training = await import("/test/classes_training_checks.mjs");
+        await globalThis.classes.init({ runtime: "pyodide", assetBase: "/dist/page/", worker });
+      }, name === "trainingChecks");
+    });
+    after(() => trained?.close());
+    const run = ([list, index]) => globalThis.training[list][index][1](globalThis.classes);
+    checks.forEach(([what], i) => {
+      test(what, () => trained.evaluate(run, [name, i]));
     });
   });
 }

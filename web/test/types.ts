@@ -1,5 +1,12 @@
 /** Compiled by `npm run typecheck`, never run: what the types promise, and what they refuse. */
-import { BatchProcessor, init, MultiHeadAttention as SeedHeads } from "../src/classes/index.js";
+import {
+  AdamOptimizer,
+  BatchProcessor,
+  CurriculumScheduler,
+  init,
+  MultiHeadAttention as SeedHeads,
+  TemperatureAnnealing,
+} from "../src/classes/index.js";
 import {
   type FlashAttention,
   load,
@@ -97,6 +104,20 @@ export async function promises(): Promise<void> {
   const { weights: seen } = seed.compute([[1, 2]], [[1, 2]], [[3, 4]]);
   await using batches = new BatchProcessor({ batchSize: 4 });
   console.log(flat, vector, seen.shape, seed.headDim, batches.getThroughput());
+
+  // Training.
+  const adam = await ra.training.Adam.create({ learningRate: 0.01, maxGradNorm: 1 });
+  const updated = await adam.updated({ weight: query }, { weight: query });
+  const info = await ra.create("info_nce", { temperature: 0.1 });
+  const { value, gradients } = await info.computeWithGradients(query, query, query);
+  using optimizer = new AdamOptimizer(0.01, 0.9);
+  const [first]: Tensor[] = await optimizer.stepAsync([new Float32Array(2)]);
+  const stage = await CurriculumScheduler.defaultCurriculum(100).stepAsync(30);
+  console.log(updated, value, gradients.anchor, first?.length, stage.negativeCount);
+  // @ts-expect-error a setting that does not exist
+  await ra.training.Adam.create({ lr: 0.01 });
+  // @ts-expect-error another kind of decay
+  new TemperatureAnnealing(1, 0.1, 10, "quadratic");
 
   // @ts-expect-error an order that does not exist
   pooled.map([[query, banked]], { order: "reverse" });
