@@ -42,6 +42,10 @@ RUNTIMES = {"node": [], "chrome": ["--runner", "playwright"]}
 SCRIPT_TESTS = [
     f"tests/python/test_{name}.py" for name in ("toolchain", "toolchain_engines", "bench", "test", "check_sizes")
 ]
+# They run no kernels but to train one: once is enough.
+TRAINING_TESTS = [
+    f"tests/python/test_{name}.py" for name in ("losses", "mining", "optimizers", "schedules", "training_contract")
+]
 COMMAND_TIMEOUT = 600.0  # seconds
 
 
@@ -117,7 +121,8 @@ def pytest_run(*words: object, **env: str) -> list[Command]:
 
 def native(backend: str) -> list[Command]:
     toolchain.install_native()
-    ignored = [f"--ignore={name}" for name in SCRIPT_TESTS]
+    left_out = SCRIPT_TESTS if backend == "numpy" else [*SCRIPT_TESTS, *TRAINING_TESTS]
+    ignored = [f"--ignore={name}" for name in left_out]
     return pytest_run("tests/python", *ignored, RUVECTOR_ATTENTION_BACKEND=backend)
 
 

@@ -1,6 +1,7 @@
 /** Both runtimes at once, and the interruption of Python, in Node. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import * as classes from "../dist/lib/classes.js";
 import * as api from "../dist/lib/index.js";
 import { indexURL, wheel } from "./runtime.mjs";
 
@@ -49,6 +50,11 @@ test("the kernels answer while Pyodide starts, which takes over what they cannot
   assert.ok(Math.abs((await flash.forward(query, bank))[0] - expected) < 1e-5); // the memory came along
   await bank.append([[1, 1]], [[7]]);
   assert.ok((await flash.forward(query, bank))[0] > output[0]);
+  await classes.init(ra); // classes of training are in the runtime that started behind
+  const adam = new classes.AdamOptimizer(0.5);
+  assert.deepEqual(Array.from(await adam.stepAsync(Float32Array.of(1), Float32Array.of(3))), [0.5]);
+  await assert.rejects(new classes.InfoNCELoss(-1).computeAsync([1], [1], [[1]]), api.InvalidConfigError);
+  await adam.dispose();
   const fractions = stages.map(([, fraction]) => fraction);
   assert.deepEqual(fractions, [...fractions].sort());
   assert.deepEqual(stages.at(-1), ["Ready", 1]);
