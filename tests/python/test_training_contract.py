@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -140,6 +141,13 @@ def test_a_class_that_forgets_part_of_the_contract_is_named() -> None:
         register(name="Odd", kind="loss", __call__=lambda self: 0)
     with pytest.raises(ra.InvalidConfigError, match="Odd is named 'adam', as Adam is already"):
         register(name="adam", kind="loss", __call__=lambda self: 0)
+
+
+def test_the_guide_runs() -> None:
+    guide = Path(__file__).parents[2] / "docs" / "training.md"
+    failed, tried = doctest.testfile(str(guide), module_relative=False, encoding="utf-8")
+    assert failed == 0
+    assert tried > 20
 
 
 def test_the_package_is_imported_without_training() -> None:
