@@ -132,6 +132,51 @@ const claims = {
     new wasm.WasmAdam(3, 0.1).step(parameters, Float32Array.of(0.1, -0.2, 0.3));
     assert(parameters[0] < 1);
   },
+  "optimizers take a negative rate, and parameters of another number than they were made for"() {
+    const [parameters, gradients] = [Float32Array.of(1, 2), Float32Array.of(0.5, Number.NaN)];
+    const stepped = new native.AdamOptimizer(7, -0.1).step(parameters, gradients);
+    assert(stepped[0] > 1.09 && Number.isNaN(stepped[1]));
+    assert(new native.SgdOptimizer(7, 0.1).step(parameters, Float32Array.of(0.5, 1)).length === 2);
+  },
+  "AdamOptimizer.withConfig decays weights as AdamW does, besides the means of the gradients"() {
+    const [parameters, gradients] = [Float32Array.of(1, 2), Float32Array.of(0.5, 1)];
+    const adam = native.AdamOptimizer.withConfig(2, 0.1, 0.9, 0.99, 1e-8, 0.1).step(parameters, gradients);
+    const adamW = native.AdamWOptimizer.withBetas(2, 0.1, 0.1, 0.9, 0.99).step(parameters, gradients);
+    assert(apart(adam, adamW) < 1e-7);
+    assert(apart(adam, [0.9, 1.9]) > 0.009); // where the decay is in the gradient, Adam's first step is its rate
+  },
+  "InfoNceLoss of no negatives is 0, and takes a negative temperature"() {
+    const [anchor, positive] = [Float32Array.of(1, 0), Float32Array.of(0, 1)];
+    assert.equal(new native.InfoNceLoss(0.1).compute(anchor, positive, []), 0);
+    assert(Number.isFinite(new native.InfoNceLoss(-0.1).compute(anchor, positive, [anchor])));
+  },
+  "LocalContrastiveLoss says half as much by compute as by computeWithGradients"() {
+    const given = [
+      Float32Array.of(1, 0),
+      Float32Array.of(1, 0.1),
+      [Float32Array.of(0, 1), Float32Array.of(0.7, 0.1)],
+    ];
+    const loss = new native.LocalContrastiveLoss(0.5);
+    const ratio = loss.computeWithGradients(...given).loss / loss.compute(...given);
+    assert(Math.abs(ratio - 2) < 1e-5);
+  },
+  "SpectralRegularization of two equal rows is 0, and of two orthogonal ones"() {
+    const spectral = new native.SpectralRegularization(1);
+    const [one, other] = [Float32Array.of(1, 0), Float32Array.of(0, 1)];
+    assert.equal(spectral.computeBatch([one, one]), 0);
+    assert.equal(spectral.computeBatch([one, other]), 0);
+  },
+  "HardNegativeMiner draws the same each time, Random as well as DistanceWeighted"() {
+    const rows = bank(200, 8, 1);
+    for (const strategy of ["Random", "DistanceWeighted"]) {
+      const miner = new native.HardNegativeMiner(strategy);
+      const drawn = Array.from(
+        { length: 20 },
+        () => miner.mine(query.slice(0, 8), rows[0], rows.slice(1), 1)[0],
+      );
+      assert.equal(new Set(drawn).size, 1);
+    }
+  },
   "random_orthogonal_matrix has no seed"() {
     assert(apart(wasm.random_orthogonal_matrix(8), wasm.random_orthogonal_matrix(8)) > 0.1);
   },

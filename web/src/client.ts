@@ -71,7 +71,7 @@ export class Attention {
     return abortable(this.#send(encoded, signal), signal);
   }
 
-  /** @internal The same at once, where the runtime is in this thread. */
+  /** The same at once, where the runtime is in this thread. */
   callSync(method: string, ...args: unknown[]): unknown {
     this.#checkAlive();
     return this.#client.sendSync(
@@ -190,7 +190,7 @@ export class Client {
   readonly #classes = new Map<string, new (config?: object) => Attention>();
   /** The classes of losses, optimizers, schedules and miners: `new ra.training.Adam({ learningRate: 0.01 })`. */
   readonly training: Training;
-  /** @internal A mechanism or a part of training at once; where the runtime is in this thread. */
+  /** A mechanism or a part of training at once, where the runtime is in this thread: `callSync` is for its calls. */
   readonly createSync?: (name: string, config?: object) => Attention;
 
   constructor(connection: Connection, description: Description, sameThread: boolean) {

@@ -304,6 +304,7 @@ export const trainingElsewhereChecks = [
         module.UnsupportedError,
         /LearningRateScheduler.step .* expected stepAsync/,
       );
+      assert(!module.getFeatures().includes("sync"), "what is elsewhere cannot answer at once");
       await throws(() => rates.progress, module.UnsupportedError, /expected statusAsync/);
       await rates.dispose();
     },
