@@ -215,10 +215,10 @@ class CurriculumConfig(Settings):
             raise InvalidConfigError(f"{what}; expected at least one stage, or total_steps alone")
         if self.total_steps is not None:
             ends = [self.total_steps * quarter // 4 for quarter in range(5)]
-            made = (
-                CurriculumStage(name, end - start, *rest)
-                for (name, *rest), start, end in zip(DEFAULT_STAGES, ends, ends[1:], strict=False)
-            )
+            made = [
+                CurriculumStage(name, ends[i + 1] - ends[i], difficulty, temperature, count)
+                for i, (name, difficulty, temperature, count) in enumerate(DEFAULT_STAGES)
+            ]
             object.__setattr__(self, "stages", tuple(made))
             object.__setattr__(self, "total_steps", None)  # so that the config says the same once more
 
