@@ -187,7 +187,7 @@ export class Client {
   readonly #forgotten = new FinalizationRegistry<number>((handle) => {
     this.#connection.request("release", { handle }).catch(() => {});
   });
-  readonly #classes = new Map<string, new (config?: object) => Attention>();
+  readonly #classes = new Map<string, new (config?: object, now?: boolean) => Attention>();
   /** The classes of losses, optimizers, schedules and miners: `new ra.training.Adam({ learningRate: 0.01 })`. */
   readonly training: Training;
   /** A mechanism or a part of training at once, where the runtime is in this thread: `callSync` is for its calls. */
@@ -207,13 +207,16 @@ export class Client {
     const parts = description.training.map((part) => [part.class, makeClass(this, part)] as const);
     for (const [name, Class] of parts) this.#classes.set(name, Class);
     this.training = Object.fromEntries(parts) as unknown as Training;
-    if (connection.now)
-      this.createSync = (name, config = {}) => new Attention(this, name, config, this.#inputsOf(name), true);
+    if (connection.now) this.createSync = (name, config = {}) => this.#make(name, config, true);
   }
 
-  #inputsOf(name: string): string[] {
-    const mechanism = this.#description.mechanisms.find((each) => each.name === name);
-    return mechanism?.inputs.map((input) => input.name) ?? [];
+  /** An object of the class with that name, else of what Python finds by it. */
+  #make(name: string, config: object, now: boolean): Attention {
+    const id = name.includes(":") ? name : name.replaceAll("-", "_");
+    const { mechanisms, training } = this.#description;
+    const known = [...mechanisms, ...training].find((each) => each.name === id);
+    const Class = known && this.#classes.get(known.class);
+    return Class ? new Class(config, now) : new Attention(this, id, config, [], now);
   }
 
   /** The version of the Python package. */
@@ -247,11 +250,7 @@ export class Client {
    * load() as "module:Class". Rejects when the config is not accepted.
    */
   create(name: string, config: object = {}): Promise<Attention> {
-    const id = name.includes(":") ? name : name.replaceAll("-", "_");
-    const { mechanisms, training } = this.#description;
-    const known = [...mechanisms, ...training].find((each) => each.name === id);
-    const Class = known && this.#classes.get(known.class);
-    return (Class ? new Class(config) : new Attention(this, id, config)).ready;
+    return this.#make(name, config, false).ready;
   }
 
   /**
@@ -400,13 +399,13 @@ function makeClass(client: Client, described: MechanismDescription | PartDescrip
     static create(config: object = {}): Promise<Attention> {
       return new Class(config).ready;
     }
-    constructor(config: object = {}) {
+    constructor(config: object = {}, now = false) {
       if (!isPlainObject(config)) {
         throw new UnsupportedError(
           `the config of ${className} is a ${typeof config}; expected an object, like { dim: 64 }`,
         );
       }
-      super(client, name, config, inputs);
+      super(client, name, config, inputs, now);
     }
   };
   Object.defineProperty(Class, "name", { value: className });
