@@ -45,7 +45,15 @@ SCRIPT_TESTS = [
 # They run no kernels but to train one: once is enough.
 TRAINING_TESTS = [
     f"tests/python/test_{name}.py"
-    for name in ("losses", "mining", "optimizers", "schedules", "training_contract", "training_input")
+    for name in (
+        "losses",
+        "mining",
+        "optimizers",
+        "schedules",
+        "training_bridge",
+        "training_contract",
+        "training_input",
+    )
 ]
 COMMAND_TIMEOUT = 600.0  # seconds
 

@@ -26,6 +26,7 @@ from . import registry, training
 from .config import Settings
 from .errors import AttentionError, InvalidConfigError, OutOfBoundsError, UnsupportedError
 from .masks import AttentionMask
+from .suggest import did_you_mean
 
 _handles = itertools.count(1)
 _objects: dict[int, Any] = {}
@@ -88,7 +89,13 @@ def _class(path: str) -> Callable[..., Any]:
     if ":" not in path:
         if path in training.parts():
             return training.get_part(path)
-        return registry.get(path)
+        try:
+            return registry.get(path)
+        except InvalidConfigError as error:
+            meant = did_you_mean(path, training.parts())
+            if "did you mean" in str(error) or "did you mean" not in meant:
+                raise
+            raise InvalidConfigError(f"unknown part of training '{path}'{meant}") from None
     module, _, name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
