@@ -21,9 +21,9 @@ from typing import Any
 import toolchain
 
 WEB = toolchain.ROOT / "web"
+TRAINING = WEB / "src" / "training.gen.ts"
 TYPES = WEB / "src" / "mechanisms.gen.ts"
 DESCRIPTION = WEB / "src" / "wasm" / "description.gen.ts"
-TRAINING = WEB / "src" / "training.gen.ts"
 RULES = WEB / "src" / "wasm" / "rules.gen.ts"
 # What the runtime of the kernels alone computes: web/src/wasm/runtime.ts has a class for each.
 KERNEL_MECHANISMS = [

@@ -18,12 +18,12 @@ export interface Backing {
   readonly mechanisms: readonly string[];
   create(name: string, config: never): Promise<unknown>;
   createSync?(name: string, config: never): unknown;
+  memorySync?(keys: never, values?: never, options?: never): unknown;
+  close(): void;
   /** Where it has parts of training. */
   readonly training?: object;
   /** Of runtime "auto": the runtime that has all, once it has started. */
   readonly complete?: Promise<Backing>;
-  memorySync?(keys: never, values?: never, options?: never): unknown;
-  close(): void;
 }
 
 export type InitOptions = LoadOptions | (KernelOptions & { runtime: "wasm" });
