@@ -263,13 +263,27 @@ def check_kernel_module(module: Path) -> None:
 
 
 def build_web() -> Path:
-    """web/dist: the npm package, and the page with Pyodide and the wheel beside it: it loads nothing from outside."""
+    """web/dist: the npm package, and the page with Pyodide and the wheel beside it: it loads nothing from outside.
+
+    Built only when the sources are others than the last time, or what was made of them is no longer as it was.
+    """
     node_modules()
-    inputs = ["--kernels", build_kernels(), "--pyodide", pyodide(PAGE_PYODIDE), "--wheel", build_pyodide_wheel()]
+    kernels, runtime, wheel = build_kernels(), pyodide(PAGE_PYODIDE), build_pyodide_wheel()
+    web = ROOT / "web"
+    dist = web / "dist"
+    code = [web / name for name in ("src", "demo", "build.mjs", "package.json", "package-lock.json")]
+    sources = content_hash([*code, *web.glob("tsconfig*.json"), kernels, wheel], str(runtime))
+
+    def key() -> str:
+        return f"{sources} {content_hash([dist / 'lib', dist / 'page'])}"
+
     with locked("web"):
-        say("building the page and the npm package")
-        run(["node", "build.mjs", *inputs], quiet=True, cwd=ROOT / "web")
-    return ROOT / "web" / "dist"
+        if not is_current(dist, key()):
+            say("building the page and the npm package")
+            inputs = ["--kernels", kernels, "--pyodide", runtime, "--wheel", wheel]
+            run(["node", "build.mjs", *inputs], quiet=True, cwd=web)
+            mark_current(dist, key())
+    return dist
 
 
 def main() -> None:

@@ -21,26 +21,27 @@ PACKAGES = ROOT / "dist" / "npm"
 WEB = ROOT / "web"
 
 
-def build_packages(wanted: list[Platform]) -> list[Path]:
-    """dist/npm: the tarballs of the package itself and of these platforms, made anew."""
+def build_packages(wanted: list[Platform], target: Path = PACKAGES) -> list[Path]:
+    """The tarballs of the package itself and of these platforms, and nothing else, in that folder."""
     addons = cross_addons(venv(), wanted)
     web = build.build_web()
     with locked("npm-packages"):
         say("packing the npm packages")
-        shutil.rmtree(PACKAGES, ignore_errors=True)
-        folders = [_main_package(web), *(_platform_package(platform, addons[platform]) for platform in wanted)]
-        run(["npm", "pack", "--silent", *(f"./{folder.name}" for folder in folders)], quiet=True, cwd=PACKAGES)
-    return sorted(PACKAGES.glob("*.tgz"))
+        shutil.rmtree(target, ignore_errors=True)
+        platform_packages = (_platform_package(target, platform, addons[platform]) for platform in wanted)
+        folders = [_main_package(target, web), *platform_packages]
+        run(["npm", "pack", "--silent", *(f"./{folder.name}" for folder in folders)], quiet=True, cwd=target)
+    return sorted(target.glob("*.tgz"))
 
 
 def manifest() -> dict[str, object]:
     return dict(json.loads((WEB / "package.json").read_text()))
 
 
-def _main_package(web: Path) -> Path:
+def _main_package(target: Path, web: Path) -> Path:
     """As web/package.json has it, and the packages of all platforms, of which npm installs the one that fits. They are
     not listed there, because npm would look for them in the registry before they are in it."""
-    folder = PACKAGES / "package"
+    folder = target / "package"
     package = manifest()
     for name in ("devDependencies", "scripts"):
         package.pop(name, None)
@@ -52,8 +53,8 @@ def _main_package(web: Path) -> Path:
     return folder
 
 
-def _platform_package(platform: Platform, addon: Path) -> Path:
-    folder = PACKAGES / platform.package
+def _platform_package(target: Path, platform: Platform, addon: Path) -> Path:
+    folder = target / platform.package
     folder.mkdir(parents=True)
     shutil.copy(addon, folder / ADDON)
     shutil.copy(ROOT / "LICENSE", folder)

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import build
 import build_node
+import prepare_javascript
 import toolchain
 import toolchain_calls
 import toolchain_emulated
@@ -40,7 +41,8 @@ C_FOLDERS, C_SOURCES = ("wasm_kernels", "tests/native"), ("*.c", "*.h")
 RUNTIMES = {"node": [], "chrome": ["--runner", "playwright"]}
 # these test the scripts, which no instruction set changes
 SCRIPT_TESTS = [
-    f"tests/python/test_{name}.py" for name in ("toolchain", "toolchain_engines", "bench", "test", "check_sizes")
+    f"tests/python/test_{name}.py"
+    for name in ("toolchain", "toolchain_engines", "prepare_javascript", "bench", "test", "check_sizes")
 ]
 # They run no kernels but to train one: once is enough.
 TRAINING_TESTS = [
@@ -185,41 +187,25 @@ def pyodide(version: str, runtime: str) -> list[Command]:
     return pytest_run("tests/pyodide", *options, **env)
 
 
-def web(script: str) -> list[Command]:
-    env = {"CHROMIUM": str(toolchain.chromium())} if script == "test:page" else {}
-    build.build_web()
-    return [Command(["npm", "run", "--silent", script], cwd=WEB, env=env)]
-
-
-def package() -> list[Command]:
-    build.build_web()
-    toolchain.fixtures()
-    env = {"CHROMIUM": str(toolchain.chromium())}
-    return [Command(["npm", "run", "--silent", "test:package"], cwd=WEB, env=env)]
-
-
-def engines() -> list[Command]:
-    build.build_web()
-    env = {"CHROMIUM": str(toolchain.chromium()), **toolchain.engines()}
-    return [Command(["npm", "run", "--silent", "test:engines"], cwd=WEB, env=env)]
+def javascript(suite: str) -> list[Command]:
+    """What `npm test -- SUITE` does, prepared here: fetching a browser or a compiler takes as long as it takes."""
+    prepared = prepare_javascript.prepare([suite])
+    if suite in prepared.missing:
+        raise MissingHereError(prepared.missing[suite])
+    env = {**prepared.environment, "RUVECTOR_PREPARED": "1"}
+    return [Command(["npm", "test", "--silent", "--", suite], cwd=WEB, env=env)]
 
 
 def node() -> list[Command]:
-    """The addon that this machine's compiler makes, and those of all platforms as npm gets them."""
-    host = toolchain_node.host_addon(toolchain.venv())
+    """The addons of all platforms, as npm gets them."""
     build_node.build_packages(toolchain_node.platforms())
-    packages = str(build_node.PACKAGES)
     try:
         words = {cpu: toolchain_emulated.emulated_node(cpu) for cpu in toolchain_emulated.EMULATED}
         emulated = {"RV_EMULATED": json.dumps(words)}
     except toolchain.ToolchainError as error:
         print(error.message, flush=True)
         emulated = {}
-    env = {"RUVECTOR_NATIVE_BINARY": str(host), "RUVECTOR_NPM_PACKAGES": packages}
-    return [
-        *pytest_run("tests/node", RV_PACKAGES=packages, **emulated),
-        Command(["npm", "run", "--silent", "test:native"], cwd=WEB, env=env),
-    ]
+    return pytest_run("tests/node", RV_PACKAGES=str(build_node.PACKAGES), **emulated)
 
 
 def backends() -> list[str]:
@@ -246,11 +232,8 @@ def stages() -> list[Stage]:
             for version in PYODIDE_VERSIONS
             for runtime in RUNTIMES
         ),
-        Stage("js", functools.partial(web, "test")),
         Stage("node", node),
-        Stage("page", functools.partial(web, "test:page")),
-        Stage("package", package),
-        Stage("engines", engines),
+        *(Stage(f"js-{suite}", functools.partial(javascript, suite)) for suite in prepare_javascript.suites()),
     ]
 
 

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from toolchain_compilers import emscripten, emscripten_version, llvm_tool, zig
-from toolchain_engines import engines, firefox, npm_packages, webkit, windowless
+from toolchain_engines import firefox, npm_packages, webkit, windowless
 from toolchain_pyodide import VERSIONS as PYODIDE_VERSIONS
 from toolchain_pyodide import pyodide
 from toolchain_store import (
@@ -43,7 +43,7 @@ __all__ = [
     "chromium",
     "emscripten",
     "emscripten_version",
-    "engines",
+    "firefox",
     "fixtures",
     "install_native",
     "llvm_tool",
@@ -53,6 +53,8 @@ __all__ = [
     "run",
     "say",
     "venv",
+    "webkit",
+    "windowless",
     "zig",
 ]
 

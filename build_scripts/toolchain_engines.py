@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from toolchain_store import CACHE, ROOT, ToolchainError, content_hash, is_current, locked, mark_current, run, say
@@ -32,10 +32,22 @@ def npm_packages(folder: Path) -> Path:
         return modules
     with locked(f"node_modules-{shown.replace('/', '-')}"):
         if not is_current(modules, key):
-            say(f"installing npm packages in {shown}/")
-            run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], quiet=True, cwd=folder)
+            if not _holds(modules, lock):
+                say(f"installing npm packages in {shown}/")
+                run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], quiet=True, cwd=folder)
             mark_current(modules, key)
     return modules
+
+
+def _holds(modules: Path, lock: Path) -> bool:
+    """Whether somebody's own `npm ci` has installed that already: npm writes down what it puts there."""
+    written = modules / ".package-lock.json"
+    if not written.is_file():
+        return False
+    installed, wanted = (json.loads(file.read_text()).get("packages", {}) for file in (written, lock))
+    return all(
+        installed.get(name, entry if entry.get("optional") else None) == entry for name, entry in wanted.items() if name
+    )
 
 
 def firefox() -> Path:
@@ -102,16 +114,4 @@ def windowless() -> dict[str, str]:
         deno[0].chmod(0o755)
         found["DENO"] = str(deno[0])
         found["DENO_DIR"] = str(CACHE / "deno")  # not in the user's home
-    return found
-
-
-def engines() -> dict[str, str]:
-    """All of them, as the tests' environment has them; one that cannot be had is said so, and left out."""
-    found = windowless()
-    pieces: list[Callable[[], dict[str, str]]] = [lambda: {"FIREFOX": str(firefox())}, webkit]
-    for piece in pieces:
-        try:
-            found |= piece()
-        except ToolchainError as error:
-            say(error.message)
     return found

@@ -5,17 +5,27 @@
  *
  * The browser is $CHROMIUM_PATH, else $CHROMIUM, else Debian's.
  */
+import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { chromium } from "playwright-core";
 import { serve } from "./serve.mjs";
+import { logEngine } from "./test/engine_log.mjs";
+
+const executablePath = process.env.CHROMIUM_PATH ?? process.env.CHROMIUM ?? "/usr/bin/chromium";
+/** Why tests in Chromium are skipped, where they are. */
+export const missingChromium =
+  !existsSync(executablePath) &&
+  "no Chromium; build_scripts/toolchain.py chromium fetches one, $CHROMIUM names it";
 
 /** Chromium as every test and the demo start it. */
-export function launch() {
-  return chromium.launch({
-    executablePath: process.env.CHROMIUM_PATH ?? process.env.CHROMIUM ?? "/usr/bin/chromium",
-    // the sandbox needs rights that containers lack; the page is our own
+export async function launch() {
+  // the sandbox needs rights that containers lack; the page is our own
+  const browser = await chromium.launch({
+    executablePath,
     args: ["--no-sandbox", "--disable-background-networking"],
   });
+  logEngine("Chromium", `Chromium ${browser.version()}`);
+  return browser;
 }
 
 /** Waits until the page runs; a page that failed gives its own words. */

@@ -51,6 +51,30 @@ def test_npm_packages_are_installed_once_for_a_lock(monkeypatch: pytest.MonkeyPa
         shutil.rmtree(folder)
 
 
+def test_what_somebody_installed_by_hand_is_not_installed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`npm ci` on a fresh clone, and then the tests: as npm writes it down, packages of other systems left out."""
+    folder = ROOT / "build" / "test-npm-by-hand"
+    (folder / "node_modules").mkdir(parents=True, exist_ok=True)
+    one, two, other = {"version": "1.0.0"}, {"version": "2.0.0"}, {"version": "3.0.0", "optional": True}
+    wanted = {"": {"name": "x"}, "node_modules/one": one, "node_modules/two": two, "node_modules/other": other}
+    ran: list[object] = []
+    monkeypatch.setattr(toolchain_engines, "run", lambda words, **_: ran.append(words))
+    try:
+        (folder / "package-lock.json").write_text(json.dumps({"packages": wanted}))
+        for installed, times in [
+            ({"node_modules/one": one}, 1),
+            ({"node_modules/one": one, "node_modules/two": {"version": "1.9.0"}}, 2),
+            ({"node_modules/one": one, "node_modules/two": two}, 2),
+        ]:
+            (folder / "package.json").write_text(json.dumps({"version": str(installed)}))
+            written = folder / "node_modules" / ".package-lock.json"
+            written.write_text(json.dumps({"packages": installed}))
+            toolchain_engines.npm_packages(folder)
+            assert len(ran) == times
+    finally:
+        shutil.rmtree(folder)
+
+
 @pytest.mark.parametrize("name", ["fixtures", "engines"])
 def test_every_version_that_fixtures_ask_for_is_exact(name: str) -> None:
     package = json.loads((ROOT / "web" / name / "package.json").read_text())

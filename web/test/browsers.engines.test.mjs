@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import puppeteer from "puppeteer-core";
-import { launch } from "../drive.mjs";
+import { launch, missingChromium } from "../drive.mjs";
 import { serve } from "../serve.mjs";
+import { logEngine } from "./engine_log.mjs";
 import { launchWebKit } from "./webdriver.mjs";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -15,6 +16,7 @@ const { FIREFOX, WEBKIT_DRIVER, WEBKIT_BROWSER, WEBKIT_DISPLAY } = process.env;
 const engines = {
   Chromium: {
     backend: "wasm-relaxed-simd",
+    missing: missingChromium,
     pyodide: true,
     async launch() {
       const browser = await launch();
@@ -43,7 +45,7 @@ const engines = {
       const browser = await puppeteer.launch({ browser: "firefox", executablePath: FIREFOX, headless: true });
       const page = await browser.newPage();
       return {
-        version: await browser.version(),
+        version: `Firefox ${(await browser.version()).split("/").at(-1)}`,
         open: (url) => page.goto(url),
         evaluate: (expression) => page.evaluate(expression),
         close: () => browser.close(),
@@ -86,6 +88,7 @@ for (const [name, engine] of Object.entries(engines)) {
     let session;
     before(async () => {
       session = await engine.launch();
+      logEngine(name, session.version);
     });
     after(() => session?.close());
 

@@ -4,7 +4,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { launch } from "../drive.mjs";
+import { launch, missingChromium } from "../drive.mjs";
 import { serve } from "../serve.mjs";
 import { FIXTURES, install, pack, run, SCRATCH, WEB } from "./packed.mjs";
 
@@ -17,6 +17,7 @@ let tolerance;
 let browser;
 
 before(async () => {
+  if (missingChromium) return;
   const { tarball } = await pack();
   await install(tarball, ["app", "vite", "webpack", "esbuild", "next"]);
   const [golden] = JSON.parse(await readFile(join(WEB, "../tests/vectors/flash.json"), "utf8")).cases;
@@ -83,7 +84,7 @@ async function checkAt(url) {
 const strict = { "Content-Security-Policy": STRICT };
 const rendered = (html) => JSON.parse(html.match(/<output>(.*?)<\/output>/)[1]);
 
-describe("Vite", () => {
+describe("Vite", { skip: missingChromium }, () => {
   const cwd = join(SCRATCH, "vite");
   test("builds a page that runs under a strict policy", async () => {
     await run(bin("vite"), ["build"], { cwd });
@@ -108,19 +109,23 @@ describe("Vite", () => {
   });
 });
 
-test("webpack builds a page that runs under a strict policy", async () => {
+test("webpack builds a page that runs under a strict policy", { skip: missingChromium }, async () => {
   const cwd = join(SCRATCH, "webpack");
   await run(process.execPath, ["build.mjs"], { cwd });
   await check(join(cwd, "out"), strict);
 });
 
-test("esbuild builds a page that runs under a strict policy, its assets found by assetBase", async () => {
+test("esbuild builds a page that runs under a strict policy, its assets found by assetBase", {
+  skip: missingChromium,
+}, async () => {
   const cwd = join(SCRATCH, "esbuild");
   await run(process.execPath, ["build.mjs"], { cwd });
   await check(join(cwd, "out"), strict);
 });
 
-test("Next builds a page that was rendered in Node and computes in the browser", async () => {
+test("Next builds a page that was rendered in Node and computes in the browser", {
+  skip: missingChromium,
+}, async () => {
   const cwd = join(SCRATCH, "next");
   await run(bin("next"), ["build"], { cwd, env: { NEXT_TELEMETRY_DISABLED: "1", NODE_ENV: "production" } });
   near(rendered(await readFile(join(cwd, "out/index.html"), "utf8")), "what was rendered");

@@ -6,7 +6,6 @@ import { fileURLToPath } from "node:url";
 export const BINARY =
   process.env.RUVECTOR_NATIVE_BINARY ??
   fileURLToPath(new URL("../../.cache/node-host/host.node", import.meta.url));
-if (!existsSync(BINARY))
-  throw new Error(`${BINARY} does not exist; run python3 build_scripts/test.py --only node`);
+if (!existsSync(BINARY)) throw new Error(`${BINARY} does not exist; run npm test -- native, which builds it`);
 
 export const addon = createRequire(import.meta.url)(BINARY);
