@@ -5,10 +5,11 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { homedir, tmpdir } from "node:os";
+import { join, sep } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { filesOf } from "../contents.mjs";
 import platforms from "../src/native/platforms.json" with { type: "json" };
 
 const PACKAGES =
@@ -67,6 +68,16 @@ test("there are tarballs", () => {
   const found = readdirSync(PACKAGES).filter((name) => name.endsWith(".tgz"));
   assert.ok(found.includes(`ruvector-attention-${version}.tgz`), `${found}`);
   assert.ok(here, `there is no package for ${process.platform} ${process.arch}`);
+});
+
+test("the platform's package holds the addon, what npm reads, and no path of the machine that made it", () => {
+  const files = filesOf(tarball(`ruvector-attention-${here.name}`));
+  const names = files.map(({ path }) => path);
+  assert.deepEqual(names, ["LICENSE", "README.md", "package.json", "ruvector-attention.node"]);
+  const root = fileURLToPath(new URL("../..", import.meta.url));
+  const places = [root, join(tmpdir(), sep), join(homedir(), sep)].filter((place) => place !== sep);
+  for (const { path, bytes } of files)
+    for (const place of places) assert(!bytes.includes(place), `${path} has ${place} in it`);
 });
 
 test("the platform's package beside the main one: the addon runs, in silence", () => {

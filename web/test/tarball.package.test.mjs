@@ -1,11 +1,21 @@
 /** What is in the tarball, and what others say of it. */
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { homedir, tmpdir } from "node:os";
+import { join, sep } from "node:path";
 import { before, describe, test } from "node:test";
+import { filesOf, table } from "../contents.mjs";
 import { install, pack, run, SCRATCH, WEB } from "./packed.mjs";
 
 const MODULES = ["wasm-relaxed-simd.wasm", "wasm-simd128.wasm", "wasm-scalar.wasm"];
+/** The scripts of the package that one of them imports, or starts as a worker: by their places in the tarball. */
+function scriptsIn(name) {
+  const text = readFileSync(join(SCRATCH, "node_modules/ruvector-attention", name), "utf8");
+  const places = [...text.matchAll(/["'](\.{1,2}\/[\w./-]+\.js)["']/g)].map(([, place]) => place);
+  return places.map((place) => new URL(place, new URL(name, "file:///")).pathname.slice(1));
+}
+
 const bin = (name) => join(WEB, "node_modules/.bin", name);
 let packed;
 let names;
@@ -17,14 +27,56 @@ before(async () => {
 });
 
 describe("the tarball", () => {
-  test("holds the built package, its types and its modules, and nothing else", () => {
-    const strange = names.filter((name) => !/^dist\/lib\/.+\.(js|d\.ts|wasm|node|whl|json)$/.test(name));
-    assert.deepEqual(strange.sort(), ["README.md", "package.json"]);
-    for (const name of MODULES) assert(names.includes(`dist/lib/${name}`), `${name} is missing`);
-    assert.deepEqual(
-      names.filter((name) => /test|demo|fixture/.test(name)),
-      [],
+  test("holds a declaration for every source, the modules, scripts that an entry asks for, and nothing else", async () => {
+    const { exports } = JSON.parse(await readFile(join(WEB, "package.json"), "utf8"));
+    const sources = (await readdir(join(WEB, "src"), { recursive: true })).filter((name) =>
+      name.endsWith(".ts"),
     );
+    const declarations = sources.map(
+      (name) => `dist/lib/${name.split(sep).join("/").replace(/ts$/, "d.ts")}`,
+    );
+    const entries = Object.values(exports)
+      .flatMap((entry) => (typeof entry === "string" ? entry : Object.values(entry)))
+      .map((name) => name.replace("./", ""))
+      .filter((name) => name.endsWith(".js"));
+    const asked = new Set();
+    for (const wanted = entries; wanted.length > 0; ) {
+      const name = wanted.pop();
+      if (asked.has(name)) continue;
+      asked.add(name);
+      wanted.push(...scriptsIn(name));
+    }
+    const modules = MODULES.map((name) => `dist/lib/${name}`);
+    assert.deepEqual(
+      names.toSorted(),
+      ["README.md", "package.json", ...declarations, ...asked, ...modules].sort(),
+    );
+  });
+
+  test("is what the command `npm run contents` prints, compressed and not", () => {
+    const lines = table(packed.tarball).split("\n");
+    assert.deepEqual(
+      lines.slice(2, -1).map((line) => line.match(/^\S+/)[0]),
+      names.toSorted(),
+    );
+    console.log(lines.join("\n"));
+    const numbers = lines
+      .at(-1)
+      .match(/^(\d+) files +([\d ]*\d) {2,}([\d ]*\d)$/)
+      .slice(1);
+    const [count, size, compressed] = numbers.map((number) => Number(number.replaceAll(" ", "")));
+    assert.equal(count, names.length);
+    const told = packed.files.reduce((sum, file) => sum + file.size, 0); // by npm
+    assert.equal(size, told);
+    assert(compressed > size / 10 && compressed < size / 2, `${compressed} of ${size} bytes`);
+  });
+
+  test("has no path of the machine that made it, in any file", () => {
+    const places = [join(WEB, ".."), join(tmpdir(), sep), join(homedir(), sep)].filter(
+      (place) => place !== sep,
+    );
+    for (const { path, bytes } of filesOf(packed.tarball))
+      for (const place of places) assert(!bytes.includes(place), `${path} has ${place} in it`);
   });
 
   test("holds every file that its exports name", async () => {

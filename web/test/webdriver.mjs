@@ -40,7 +40,7 @@ export async function launchWebKit({ driver, browser, display = [] }) {
     });
     const session = `/session/${sessionId}`;
     return {
-      version: `${capabilities.browserName} ${capabilities.browserVersion}`,
+      version: `WebKitGTK ${capabilities.browserVersion}`,
       open: (url) => ask("POST", `${session}/url`, { url }),
       evaluate: (expression) =>
         ask("POST", `${session}/execute/sync`, { script: `return ${expression}`, args: [] }),
