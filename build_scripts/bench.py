@@ -7,6 +7,8 @@
     python3 build_scripts/bench.py --suite reach             # the target figures: figure, target, met or not
     python3 build_scripts/bench.py --suite growth            # our own cost against n: n² for all pairs, n for a window
     python3 build_scripts/bench.py --suite mechanisms        # every mechanism: peers, errors, native and WebAssembly
+    python3 build_scripts/bench.py --suite javascript        # the npm package: sizes, starts, calls, beside peers
+    python3 build_scripts/bench.py --suite javascript --write      # and put the table into docs/javascript/sizes.md
 
 The peers (torch, onnxruntime, tfjs, ...) live in an environment of their own in `.cache/bench`, set up on first use.
 """

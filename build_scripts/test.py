@@ -42,7 +42,15 @@ RUNTIMES = {"node": [], "chrome": ["--runner", "playwright"]}
 # these test the scripts, which no instruction set changes
 SCRIPT_TESTS = [
     f"tests/python/test_{name}.py"
-    for name in ("toolchain", "toolchain_engines", "prepare_javascript", "bench", "test", "check_sizes")
+    for name in (
+        "toolchain",
+        "toolchain_engines",
+        "prepare_javascript",
+        "bench",
+        "bench_javascript",
+        "test",
+        "check_sizes",
+    )
 ]
 # They run no kernels but to train one: once is enough.
 TRAINING_TESTS = [

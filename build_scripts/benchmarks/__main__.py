@@ -10,7 +10,7 @@ from typing import Any
 
 from toolchain_store import ROOT
 
-from . import growth, mechanisms, options, plot, report, targets
+from . import growth, javascript, mechanisms, options, plot, report, targets
 from .browser import BrowserWorker
 from .environment import BENCH, load_note
 from .lanes import HERE, Lane, Worker, node_worker, python_worker
@@ -129,6 +129,9 @@ def main() -> None:
         say(busy)
     if chosen.suite == "mechanisms":
         mechanisms.main(chosen, configuration, opener(configuration, chosen.pace))
+        return
+    if chosen.suite == "javascript":
+        javascript.main(chosen, configuration, opener(configuration, chosen.pace))
         return
     grows = chosen.suite == "growth"
     if grows:

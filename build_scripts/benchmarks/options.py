@@ -41,6 +41,7 @@ class Options:
     plot: Path | None
     only: list[str]
     runtimes: list[str]
+    write: bool = False
 
     @property
     def pace(self) -> Pace:
@@ -56,9 +57,9 @@ def parse(arguments: list[str]) -> Options:
     )
     parser.add_argument(
         "--suite",
-        choices=("engine", "reach", "growth", "mechanisms"),
+        choices=("engine", "reach", "growth", "mechanisms", "javascript"),
         default="engine",
-        help="all workloads, the few target figures, how our cost grows with n, or every mechanism",
+        help="all workloads, the few target figures, how our cost grows with n, every mechanism, or the npm package",
     )
     parser.add_argument("--quick", action="store_true", help="the main workloads, under two minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements as a JSON list")
@@ -72,9 +73,16 @@ def parse(arguments: list[str]) -> Options:
         "--only", nargs="+", default=[], metavar="PART", help="only workloads whose name contains one of these"
     )
     parser.add_argument("--runtime", nargs="+", choices=RUNTIMES, default=list(RUNTIMES), help="only these runtimes")
+    parser.add_argument("--write", action="store_true", help="of javascript: put the table into its page of docs/")
     given = parser.parse_args(arguments)
+    if given.write and given.suite != "javascript":
+        parser.error(f"--write is of --suite javascript; got --suite {given.suite}")
+    if given.suite == "javascript":
+        given.runtime = [runtime for runtime in given.runtime if runtime in ("node", "chromium")]
+        if not given.runtime:
+            parser.error("--suite javascript runs in node and chromium; expected one of them among --runtime")
     if given.suite == "mechanisms":
         given.runtime = [runtime for runtime in given.runtime if runtime in ("cpython", "pyodide-node")]
         if "cpython" not in given.runtime:
             parser.error("--suite mechanisms compares with CPython; expected cpython among --runtime")
-    return Options(given.suite, given.quick, given.json, given.plot, given.only, given.runtime)
+    return Options(given.suite, given.quick, given.json, given.plot, given.only, given.runtime, given.write)

@@ -1,8 +1,7 @@
-"""What fetches browser engines, and the table of sizes: bad settings are told by name, nothing is installed twice."""
+"""What fetches browser engines: bad settings are told by name, nothing is installed twice."""
 
 from __future__ import annotations
 
-import doctest
 import json
 import shutil
 import sys
@@ -13,7 +12,6 @@ import pytest
 SCRIPTS = Path(__file__).resolve().parents[2] / "build_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-import javascript_sizes  # noqa: E402
 import toolchain_engines  # noqa: E402
 from toolchain_store import ROOT, ToolchainError, content_hash, mark_current  # noqa: E402
 
@@ -83,11 +81,3 @@ def test_every_version_that_fixtures_ask_for_is_exact(name: str) -> None:
     assert asked
     for library, version in asked.items():
         assert lock[f"node_modules/{library}"]["version"] == version
-
-
-def test_the_table_of_sizes_has_a_row_a_library_and_its_sum() -> None:
-    assert doctest.testmod(javascript_sizes).attempted >= 1
-    assert doctest.testmod(javascript_sizes).failed == 0
-    row = {"name": "ours", "script": 17_230, "wasm": 25_973, "other": 0, "milliseconds": 43.6}
-    assert javascript_sizes.table([row]).splitlines()[-1] == "| ours | 17.2 | 26.0 |  | 43.2 | 44 |"
-    assert javascript_sizes.verdict(row).splitlines()[0] == "JS: 17,230 bytes, at most 15,000 wanted: missed"

@@ -2,6 +2,7 @@
 //
 // `host` is what differs between the two: read(path) -> ArrayBuffer, write(path, Float32Array), memory(call, answer) -> MB or null,
 // peer(path) -> URL of a file of the peers' packages, require(name) (Node only), pyodide (options of loadPyodide).
+import { beyondTheKernel } from "./beyond.mjs";
 import { Unavailable, engines } from "./engines.mjs";
 import { openPyodide } from "./pyodide.mjs";
 import { turn } from "./turn.mjs";
@@ -33,6 +34,8 @@ export class Session {
         this.#releases.get(message.engine)?.();
         this.#releases.delete(message.engine);
         return {};
+      case "beyond": // the npm package's Pyodide alone, so session.py has no such request
+        return this.#beyond(message);
       case "peak":
       case "overhead":
         return { unavailable: "measured in Pyodide" };
@@ -61,6 +64,15 @@ export class Session {
     } catch (error) {
       if (error instanceof Unavailable) return { unavailable: error.message };
       return { unavailable: `fails: ${String(error).slice(0, 120)}` };
+    }
+  }
+
+  async #beyond(message) {
+    try {
+      return await beyondTheKernel(this.#host, message);
+    } catch (error) {
+      if (error instanceof Unavailable) return { unavailable: error.message };
+      throw error;
     }
   }
 
