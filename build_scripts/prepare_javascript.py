@@ -35,12 +35,14 @@ def suites() -> dict[str, dict[str, Any]]:
 
 
 def prepare(names: Sequence[str]) -> Prepared:
-    """Everything for these suites. What a piece's own variables name already is left as it is.
+    """Everything for these suites.
 
     Raises: ToolchainError where something is missing that can be had everywhere.
     """
     build.build_web()
-    prepared, pieces = Prepared(), Pieces()
+    # as the build has found them: the cache may be elsewhere
+    runtime = {"PYODIDE_DIR": toolchain.pyodide(build.PAGE_PYODIDE), "RUVECTOR_WHEEL": build.build_pyodide_wheel()}
+    prepared, pieces = Prepared({name: str(place) for name, place in runtime.items()}), Pieces()
     for name in names:
         for piece in [*suites()[name].get("needs", []), *suites()[name].get("uses", [])]:
             environment, why = pieces.get(piece)

@@ -17,6 +17,7 @@ import test as runner  # noqa: E402
 from toolchain_store import ToolchainError  # noqa: E402
 
 Variables = dict[str, str]
+RUNTIME = {"PYODIDE_DIR": f"pyodide-{build.PAGE_PYODIDE}", "RUVECTOR_WHEEL": "some.whl"}
 
 
 @pytest.fixture
@@ -32,6 +33,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return make
 
     monkeypatch.setattr(build, "build_web", lambda: names.append("web"))
+    monkeypatch.setattr(build, "build_pyodide_wheel", lambda: Path("some.whl"))
+    monkeypatch.setattr(preparation.toolchain, "pyodide", lambda version: Path(f"pyodide-{version}"))
     for piece in preparation.PIECES:
         monkeypatch.setitem(preparation.PIECES, piece, maker(piece))
     return names
@@ -52,7 +55,7 @@ def test_every_piece_that_a_suite_names_is_known() -> None:
 def test_a_piece_of_several_suites_is_made_once(made: list[str]) -> None:
     found = preparation.prepare(["page", "package"])
     assert made == ["web", "chromium", "fixtures"]
-    assert found == preparation.Prepared({"CHROMIUM": "there", "FIXTURES": "there"})
+    assert found == preparation.Prepared({**RUNTIME, "CHROMIUM": "there", "FIXTURES": "there"})
 
 
 def test_a_browser_that_cannot_be_had_is_said_once_and_costs_the_suites_that_need_it(
@@ -81,7 +84,7 @@ def test_a_suite_without_its_browser_is_a_skipped_stage(made: list[str], monkeyp
 def test_a_stage_runs_the_suite_with_what_was_prepared(made: list[str]) -> None:
     [command] = runner.javascript("page")
     assert list(command.words) == ["npm", "test", "--silent", "--", "page"]
-    assert command.env == {"CHROMIUM": "there", "RUVECTOR_PREPARED": "1"}
+    assert command.env == {**RUNTIME, "CHROMIUM": "there", "RUVECTOR_PREPARED": "1"}
 
 
 def test_the_package_is_built_again_when_its_sources_or_its_files_change(
