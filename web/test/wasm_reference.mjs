@@ -60,19 +60,27 @@ export function attention(query, keys, values, options = {}) {
   const weights = new Float64Array(product([...lead, heads, nQuery, nKey]));
   const score = (addend, head, item, i, j) => at(addend, headed ? [...item, head, i, j] : [...item, i, j]);
   let row = 0;
+  const unit = (x) => {
+    const norm = normalize ? Math.hypot(...x) || 1 : 1;
+    return x.map((y) => y / norm);
+  };
   for (const item of indices(lead)) {
+    const channels = (array, r, group, width) =>
+      Array.from({ length: width }, (_, c) => at(array, [...item, r, group * width + c]));
+    const rowsOf = (array, group, width) =>
+      Array.from({ length: nKey }, (_, j) => channels(array, j, group, width));
+    const banks = Array.from({ length: kvHeads }, (_, kv) => ({
+      keys: rowsOf(keys, kv, dim).map(unit),
+      values: rowsOf(values, kv, dimValue),
+    }));
     for (let i = 0; i < nQuery; i++, row++) {
       for (let head = 0; head < heads; head++) {
-        const kv = Math.floor((head * kvHeads) / heads);
-        const channels = (array, r, group) =>
-          Array.from({ length: dim }, (_, c) => at(array, [...item, r, group * dim + c]));
-        const unit = (x) => (normalize ? x.map((y) => y / (Math.hypot(...x) || 1)) : x);
-        const q = unit(channels(query, i, head));
+        const bank = banks[Math.floor((head * kvHeads) / heads)];
+        const q = unit(channels(query, i, head, dim));
         const scores = Array.from({ length: nKey }, (_, j) => {
           if (causal && j > i + nKey - nQuery) return -Infinity;
           if (mask && !score(mask, head, item, i, j)) return -Infinity;
-          const k = unit(channels(keys, j, kv));
-          const dot = q.reduce((sum, x, c) => sum + x * k[c], 0);
+          const dot = q.reduce((sum, x, c) => sum + x * bank.keys[j][c], 0);
           return scale * dot + (bias ? score(bias, head, item, i, j) : 0);
         });
         const top = scores.reduce((a, b) => Math.max(a, b), -Infinity);
@@ -82,8 +90,7 @@ export function attention(query, keys, values, options = {}) {
         powers.forEach((power, j) => {
           weights[first * nKey + j] = power / sum;
           for (let c = 0; c < dimValue; c++) {
-            output[row * heads * dimValue + head * dimValue + c] +=
-              (power / sum) * at(values, [...item, j, kv * dimValue + c]);
+            output[row * heads * dimValue + head * dimValue + c] += (power / sum) * bank.values[j][c];
           }
         });
       }
