@@ -161,7 +161,7 @@ def main(chosen: Options, configuration: dict[str, Any], start: Open) -> None:
     for name, why in configuration["missing"].items():
         print(f"without {name}: {why}")
     if chosen.write:
-        javascript_report.write(shown, javascript_report.footnote(found.starts, note))
+        javascript_report.write(shown, javascript_report.footnote(found.starts, note) if found.starts else "")
         say(f"table in {javascript_report.PAGE.name}")
     if chosen.json:
         records = [{"start": row} for row in found.starts.get("rows", [])]

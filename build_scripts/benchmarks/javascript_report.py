@@ -79,7 +79,9 @@ def _call_cell(contestants: list[Contestant], engine: str, runtime: str, workloa
 
 def footnote(started: Message, note: str) -> str:
     """What measured it, and whether others used the machine meanwhile."""
-    made = f"Chromium {started['browser']}, medians of up to {started['rounds']} starts" if started else "no starts"
+    if not started:
+        return note
+    made = f"Chromium {started['browser']}, medians of up to {started['rounds']} starts"
     return f"{made}; {note}" if note else made
 
 
@@ -91,6 +93,30 @@ def beyond_line(runtime: str, reply: Message) -> str:
 
 
 def write(shown: str, made: str) -> None:
-    """Put the table into its page."""
+    """Put the table into its page; what this run did not measure stays as it is there."""
     before, rest = PAGE.read_text().split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{shown}\n\n{made}.\n\n{END}{rest.split(END)[1]}")
+    old, after = rest.split(END)
+    told = f"{made}." if made else old.strip().splitlines()[-1]
+    PAGE.write_text(f"{before}{BEGIN}\n\n{merged(old, shown)}\n\n{told}\n\n{END}{after}")
+
+
+def merged(old: str, new: str) -> str:
+    """The rows of both tables in the order of ROWS, each cell from the new one where that has it.
+
+    >>> head = "| library | ms | µs |\\n|---|"
+    >>> print(merged(head + "\\n| tfjs, wasm | 2 | 7 |", head + "\\n| tfjs, wasm | 3 |  |"))
+    | library | ms | µs |
+    |---|
+    | tfjs, wasm | 3 | 7 |
+    """
+    head, rule, *lines = new.splitlines()
+    known = _rows(old.strip().splitlines()) if head in old else {}  # cells of other columns are no help
+    for name, cells in _rows(lines).items():
+        kept = known.get(name, [""] * len(cells))
+        known[name] = [cell or was for cell, was in zip(cells, kept, strict=True)]
+    return "\n".join([head, rule, *(f"| {' | '.join([name, *known[name]])} |" for name, _ in ROWS if name in known)])
+
+
+def _rows(lines: list[str]) -> dict[str, list[str]]:
+    parted = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    return {name: cells for name, *cells in parted}

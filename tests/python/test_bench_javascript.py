@@ -146,7 +146,16 @@ def test_the_page_has_a_place_for_the_table_and_keeps_what_is_around(
     page.write_text(javascript_report.PAGE.read_text())
     before, after = page.read_text().split(javascript_report.BEGIN)[0], page.read_text().split(javascript_report.END)[1]
     monkeypatch.setattr(javascript_report, "PAGE", page)
-    for table in ("| one |", "| two |"):
-        javascript_report.write(table, "Chromium 1")
-    middle = f"{javascript_report.BEGIN}\n\n| two |\n\nChromium 1.\n\n{javascript_report.END}"
-    assert page.read_text() == f"{before}{middle}{after}"
+    for start, call, made in ((STARTS, [], "Chromium 1"), ({}, [timed(javascript.SMALL, "node", PEER, [1.5])], "")):
+        javascript_report.write(javascript_report.table(start, call), made)
+    table = javascript_report.table(STARTS, [timed(javascript.SMALL, "node", PEER, [1.5])])
+    assert PEER in table  # the starts are those of the first run, the call that of the second
+    middle = page.read_text().removeprefix(before).removesuffix(after)
+    assert middle.startswith(f"{javascript_report.BEGIN}\n\n| library | JS, kB |")
+    assert middle.endswith(f"\n\nChromium 1.\n\n{javascript_report.END}")
+    assert set(table.splitlines()) <= set(middle.splitlines())
+
+
+def test_a_table_of_other_columns_is_replaced() -> None:
+    old, new = "| library | s |\n|---|--:|\n| tfjs, wasm | 1 |", "| library | ms |\n|---|--:|\n| tfjs, wasm |  |"
+    assert javascript_report.merged(old, new) == new
