@@ -103,3 +103,13 @@ test("a suite that there is not is told by name", () => {
   assert.equal(status, 1);
   assert.match(stderr, /^there is no suite pages; expected some of node, native, page, package, engines$/m);
 });
+
+test("what sets the tests up is told where it does not run", () => {
+  const env = { ...process.env, PYTHON: "/nowhere/python", RUVECTOR_PREPARED: undefined };
+  const { status, stderr } = spawnSync(process.execPath, [join(TEST, "run.mjs"), "node"], {
+    encoding: "utf8",
+    env,
+  });
+  assert.equal(status, 1);
+  assert.match(stderr, /^the tests are set up by Python 3\.11 or newer; \/nowhere\/python does not run: /m);
+});
