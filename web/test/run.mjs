@@ -60,7 +60,8 @@ function prepare() {
 async function run(name) {
   const files = readdirSync(TEST).filter((file) => file.endsWith(`.${name}.test.mjs`));
   const [results, log] = ["results", "engines"].map((kind) => join(scratch, `${name}-${kind}.jsonl`));
-  // Files wait for workers and browsers more than they compute: two at a time, on one processor as well.
+  // Files wait for workers and browsers more than they compute: two at a time, on one processor as well. One at a time
+  // are those that share a folder, or hold a time against a limit.
   const concurrency = suites[name].oneByOne ? 1 : 2;
   console.log(`\n--- ${name}`);
   const child = spawn(
