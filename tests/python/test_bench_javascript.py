@@ -143,8 +143,9 @@ def test_the_page_has_a_place_for_the_table_and_keeps_what_is_around(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     page = tmp_path / "sizes.md"
-    page.write_text(javascript_report.PAGE.read_text())
-    before, after = page.read_text().split(javascript_report.BEGIN)[0], page.read_text().split(javascript_report.END)[1]
+    text = javascript_report.PAGE.read_text()
+    before, after = text.split(javascript_report.BEGIN)[0], text.split(javascript_report.END)[1]
+    page.write_text(f"{before}{javascript_report.BEGIN}\n\nnothing yet\n\n{javascript_report.END}{after}")
     monkeypatch.setattr(javascript_report, "PAGE", page)
     for start, call, made in ((STARTS, [], "Chromium 1"), ({}, [timed(javascript.SMALL, "node", PEER, [1.5])], "")):
         javascript_report.write(javascript_report.table(start, call), made)
