@@ -2,6 +2,7 @@
 
 import { abortable } from "./abort.js";
 import { batchInWorker } from "./batches.js";
+import { Copies } from "./copies.js";
 import type { Description, MechanismDescription, PartDescription } from "./description.js";
 import { RuntimeLostError, UnsupportedError } from "./errors.js";
 import { Memory, type MemoryOptions } from "./memory.js";
@@ -12,7 +13,10 @@ import { type ArrayInput, decode, type Encoding, encode, type Tensor } from "./t
 import type { Training } from "./training.gen.js";
 
 export interface CallOptions {
-  /** Hand the arrays' buffers over to the worker instead of copying them; the caller's arrays are then detached. */
+  /**
+   * Hand the arrays' buffers over to the worker instead of copying them; the caller's arrays are then detached. Memory that
+   * threads share (a SharedArrayBuffer) is read where it is, without being asked for: leave it alone until the call is done.
+   */
   transfer?: boolean;
   /**
    * Aborted, the promise rejects with its reason. What the runtime computes already, it computes to its end, unheard, but
@@ -182,6 +186,7 @@ interface EncodedCall {
 export class Client {
   readonly #connection: Connection;
   readonly #sameThread: boolean;
+  readonly #copies = new Copies();
   #description: Description;
   /** Frees what was never disposed, some time after its owner forgot it. */
   readonly #forgotten = new FinalizationRegistry<number>((handle) => {
@@ -196,6 +201,7 @@ export class Client {
   constructor(connection: Connection, description: Description, sameThread: boolean) {
     this.#connection = connection;
     this.#sameThread = sameThread;
+    if (!sameThread) connection.onReturned = this.#copies.keep;
     this.#description = description;
     for (const mechanism of description.mechanisms) {
       this.#classes.set(mechanism.class, makeClass(this, mechanism));
@@ -368,7 +374,7 @@ export class Client {
   }
 
   #encoding(transfer: boolean): Encoding {
-    return { transfer, sameThread: this.#sameThread, handleOf: this.#handleOf };
+    return { transfer, copy: this.#sameThread ? undefined : this.#copies.of, handleOf: this.#handleOf };
   }
 
   readonly #handleOf = (value: object): number | undefined => {

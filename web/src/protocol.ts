@@ -3,6 +3,7 @@
  * one reply back, progress in between. Everything is plain data that survives structuredClone; arrays are flat
  * typed arrays with their shape beside them, so that their buffers can be transferred.
  */
+import { WORTH_RETURNING } from "./copies.js";
 import { fromWire, toWire, type WireError } from "./errors.js";
 
 export type TypedArray =
@@ -64,9 +65,16 @@ export const INTERRUPT = { bytes: 8, signal: 0, id: 1, sigint: 2 } as const;
 
 export type ToHost =
   | { id: number; start: unknown; watch?: string | undefined }
-  | { [V in Verb]: { id: number; verb: V; args: Verbs[V] } }[Verb];
+  | {
+      [V in Verb]: {
+        id: number;
+        verb: V;
+        args: Verbs[V] /** Its arrays' memory is wanted back. */;
+        lent?: boolean;
+      };
+    }[Verb];
 export type Answer = { value: Wire } | { error: WireError };
-export type FromHost = { id: number } & ({ progress: Progress } | Answer);
+export type FromHost = { id: number } & ({ progress: Progress } | (Answer & { returned?: ArrayBuffer[] }));
 
 /** One end of a connection: a Worker, a parentPort, a page's `self`, or a function call. */
 export type Post = (message: FromHost, transfer: ArrayBuffer[]) => void;
@@ -81,6 +89,8 @@ export class Connection {
   now: (<V extends Verb>(verb: V, args: Verbs[V]) => Answer) | undefined;
   /** Called once when the host is gone, before what still waits rejects. */
   onLost: ((error: Error) => void) | undefined;
+  /** Given the memory that comes back from calls. */
+  onReturned: ((buffers: ArrayBuffer[]) => void) | undefined;
   #next = 1;
   #lost: Error | undefined;
   readonly #waiting = new Map<
@@ -108,7 +118,7 @@ export class Connection {
     let number = 0;
     const answer = this.#post((id) => {
       number = id;
-      return { id, verb, args } as ToHost;
+      return { id, verb, args, lent: this.onReturned !== undefined } as ToHost;
     }, transfer);
     if (!signal || !this.interrupt) return answer;
     // The host takes requests in their order: it is at the oldest that waits.
@@ -136,6 +146,7 @@ export class Connection {
       return;
     }
     this.#settle(message.id);
+    if (message.returned) this.onReturned?.(message.returned);
     if (!("error" in message)) {
       waiter.resolve(message.value);
       return;
@@ -204,7 +215,15 @@ export async function serve(host: Host, message: ToHost, post: Post): Promise<vo
   } catch (error) {
     answer = { error: toWire(error) };
   }
-  post({ id, ...answer }, "value" in answer ? buffersOf(answer.value) : []);
+  const sent = "value" in answer ? buffersOf(answer.value) : [];
+  const returned = spent(message).filter((buffer) => !sent.includes(buffer));
+  post(returned.length > 0 ? { id, ...answer, returned } : { id, ...answer }, [...sent, ...returned]);
+}
+
+/** Memory of a call's arrays, which no host keeps: worth its way back to who has lent it. */
+function spent(message: ToHost): ArrayBuffer[] {
+  if (!("lent" in message && message.lent)) return [];
+  return buffersOf(message.args as unknown as Wire).filter(({ byteLength }) => byteLength >= WORTH_RETURNING);
 }
 
 export function isWireArray(value: unknown): value is WireArray {

@@ -55,8 +55,8 @@ const DTYPES: Readonly<Record<string, string>> = {
 export interface Encoding {
   /** The receiver gets the caller's buffers themselves (which are then detached) instead of copies. */
   transfer: boolean;
-  /** The host reads the arrays in this thread before the call returns: no copy is needed. */
-  sameThread: boolean;
+  /** What another thread may read; left out where the host reads the arrays in this one before the call returns. */
+  copy?: ((array: TypedArray) => TypedArray) | undefined;
   /** The handle of an object that lives in the runtime; undefined for any other. */
   handleOf?: (value: object) => number | undefined;
 }
@@ -99,7 +99,7 @@ function encodeTyped(
   if (shape) checkShape(array.length, shape, name); // an array that was transferred keeps its shape, but has nothing
   const owned = array.buffer instanceof ArrayBuffer && array.byteLength === array.buffer.byteLength;
   // A view on a larger buffer would drag the whole buffer along, so it is copied even for a transfer.
-  if (!how.sameThread && !(how.transfer && owned)) array = array.slice() as TypedArray;
+  if (how.copy && !(how.transfer && owned)) array = how.copy(array);
   return { $array: array, shape: [...(shape ?? [array.length])], dtype };
 }
 

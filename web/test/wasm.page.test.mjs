@@ -9,6 +9,7 @@ import { serve } from "../serve.mjs";
 import { once } from "./once.mjs";
 import { vectorFiles } from "./vectors.mjs";
 import { checks } from "./wasm_checks.mjs";
+import { transferChecks } from "./wasm_transfer_checks.mjs";
 import { workerChecks } from "./wasm_worker_checks.mjs";
 
 const WEB = fileURLToPath(new URL("..", import.meta.url));
@@ -75,6 +76,29 @@ describe("a worker", () => {
       page.evaluate((index) => globalThis.ofWorker.workerChecks[index][1](globalThis.ra, globalThis.api), i),
     );
   });
+});
+
+test("a page that is not isolated copies what it shares", async () => {
+  const own = await browser.newPage();
+  try {
+    await own.route("**/*", async (route) => {
+      const response = await route.fetch();
+      const { "cross-origin-embedder-policy": _, ...headers } = response.headers();
+      await route.fulfill({ response, headers });
+    });
+    await own.goto(`${server.url}test/wasm.html`);
+    assert.equal(await own.evaluate(() => globalThis.crossOriginIsolated), false);
+    const passed = await own.evaluate(async () => {
+      const api = await import("/dist/lib/wasm.js");
+      const { transferChecks } = await import("/test/wasm_transfer_checks.mjs");
+      const ra = await api.load({ worker: true });
+      for (const [, body] of transferChecks) await body(ra, api);
+      return transferChecks.length;
+    });
+    assert.equal(passed, transferChecks.length);
+  } finally {
+    await own.close();
+  }
 });
 
 test("Chromium takes relaxed SIMD by itself", async () => {

@@ -1,8 +1,9 @@
 /** What the runtime of the kernels must do in a worker, in Node and in a browser alike: [what, check] pairs. */
 import { assert, close, throws } from "./wasm_assert.mjs";
 import { attention, random } from "./wasm_reference.mjs";
+import { transferChecks } from "./wasm_transfer_checks.mjs";
 
-export const workerChecks = [];
+export const workerChecks = [...transferChecks];
 const check = (what, body) => workerChecks.push([what, body]);
 
 const query = random([5, 8], 1);

@@ -46,7 +46,7 @@ export interface Given extends Numbers {
  * Raises UnsupportedError for what is none, DimensionMismatchError for ragged lists.
  */
 export function given(name: string, value: unknown): Given {
-  const wire = isWireArray(value) ? value : encode(value, name, { transfer: false, sameThread: true });
+  const wire = isWireArray(value) ? value : encode(value, name, { transfer: false });
   if (isWireArray(wire)) {
     const { $array, shape, dtype } = wire;
     const data = isBig($array) ? Float64Array.from($array, Number) : $array;
