@@ -19,7 +19,7 @@ from .cases import MechanismCase
 from .lanes import Lane, LaneError, Message, Worker
 from .options import Pace
 from .rounds import gflops, order
-from .workloads import WORKLOADS, Workload
+from .workloads import Workload, shorter
 
 # float32 products of a few thousand terms stay well below this; a wrong formula is far above it.
 TOLERANCE = 1e-4
@@ -228,12 +228,12 @@ class Runner:
     def _measure_memory(self, contestants: list[Contestant]) -> None:
         """Each engine in a fresh process, so that nothing kept from an earlier call hides what this one needs.
 
-        Small calls come first: what a library sets up once, or an engine that compiles what is called often, is not
-        what a call costs.
+        Calls of the same form on a fraction of the tokens come first: what a library sets up once, or an engine that
+        compiles what is called often, is not what a call costs.
         """
         if not contestants:
             return
-        small = next(workload for workload in WORKLOADS if workload.kind == "attention" and workload.flops > 1e8)
+        small = shorter(next(c.workload for c in contestants if isinstance(c.workload, Workload)))
         self._write(small)
         with _pages_returned():
             self._measure_each(contestants, small)
@@ -246,7 +246,7 @@ class Runner:
                 continue
             self._drop(contestant.lane)
             self._ask(contestant, "prepare", small)
-            self._ask(contestant, "time", seconds=0.5)
+            self._ask(contestant, "time", small, seconds=0.5)
             reply = self._ask(contestant, "memory")
             if reply.get("mbytes") is not None:
                 # Pages come and go by the hundred kilobytes: below zero is zero.

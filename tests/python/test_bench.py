@@ -22,7 +22,7 @@ from benchmarks.__main__ import JAVASCRIPT, NATIVE_PEERS  # noqa: E402
 from benchmarks.cases import MechanismCase  # noqa: E402
 from benchmarks.lanes import Lane  # noqa: E402
 from benchmarks.runner import Contestant  # noqa: E402
-from benchmarks.workloads import GROWTH, WORKLOADS, Workload, from_description, select  # noqa: E402
+from benchmarks.workloads import GROWTH, WORKLOADS, Workload, from_description, select, shorter  # noqa: E402
 
 SMALL = Workload("small", n_query=6, n_key=6, dim=4, heads=2)
 KINDS = [
@@ -368,6 +368,44 @@ def test_a_budget_ends_the_rounds_for_all_alike(
     monkeypatch.setattr(run, "_write", lambda _: None)
     assert [len(contestant.samples) for contestant in run.run(case)] == [taken, taken]
     run.close()
+
+
+class Listener:
+    """Writes down what it is asked, and says that a call took 3 MB."""
+
+    def __init__(self, asked: list[tuple[str, str]]) -> None:
+        self.asked = asked
+
+    def ask(self, message: dict[str, Any], timeout: float) -> dict[str, Any]:
+        self.asked.append((message["op"], message["workload"]["name"]))
+        return {"mbytes": 3.0} if message["op"] == "memory" else {}
+
+    def close(self) -> None:
+        self.asked.append(("close", ""))
+
+
+def test_memory_is_measured_in_a_fresh_process_after_shorter_calls_of_the_same_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+    long = Workload("long", n_query=64, n_key=64, dim=4, heads=2, memory=True)
+    lane = Lane("node", ("one",))
+    run = runner.Runner([lane], lambda _: Listener(asked), options.QUICK, tmp_path)
+    monkeypatch.setattr(run, "_write", lambda _: None)
+    run.request(lane, "describe", workload=long.describe())
+    measured = Contestant(long, lane, "one")
+    run._measure_memory([measured])
+    quarter = "long-quarter"
+    begun = [("describe", "long"), ("close", ""), ("prepare", quarter), ("time", quarter)]
+    assert asked == [*begun, ("memory", "long"), ("close", "")]
+    assert measured.mbytes == 3.0
+    run.close()
+
+
+def test_a_shorter_workload_differs_in_its_tokens_alone() -> None:
+    short = shorter(Workload("long", n_query=64, n_key=3, dim=4, heads=2, causal=True))
+    assert (short.name, short.n_query, short.n_key) == ("long-quarter", 16, 1)
+    assert (short.dim, short.heads, short.causal, short.kind) == (4, 2, True, "attention")
 
 
 def test_the_suite_of_mechanisms_runs_in_two_runtimes() -> None:

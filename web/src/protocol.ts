@@ -63,16 +63,10 @@ export interface HostAssets {
 /** What `interrupts` holds: a byte that Python looks at from time to time, and the id of the request that runs. */
 export const INTERRUPT = { bytes: 8, signal: 0, id: 1, sigint: 2 } as const;
 
+/** `lent`: the memory of the arrays is wanted back. */
 export type ToHost =
   | { id: number; start: unknown; watch?: string | undefined }
-  | {
-      [V in Verb]: {
-        id: number;
-        verb: V;
-        args: Verbs[V] /** Its arrays' memory is wanted back. */;
-        lent?: boolean;
-      };
-    }[Verb];
+  | { [V in Verb]: { id: number; verb: V; args: Verbs[V]; lent?: boolean } }[Verb];
 export type Answer = { value: Wire } | { error: WireError };
 export type FromHost = { id: number } & ({ progress: Progress } | (Answer & { returned?: ArrayBuffer[] }));
 

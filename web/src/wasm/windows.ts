@@ -47,7 +47,7 @@ export function attendInWindows(
   const outputs = keysAtOnce < nKey ? 4 : isResidentOutput(out) ? 0 : 1;
   const queryBytes = copiedRow(problem.query) + 4 * outputs * (row + heads);
   const queriesAtOnce =
-    whole || queryBytes === 0 ? nQuery : blockOf((2 * engine.window) / queryBytes, QUERY_BLOCK, nQuery);
+    whole || queryBytes === 0 ? nQuery : blockOf(engine.window / queryBytes, QUERY_BLOCK, nQuery);
   let status = 0;
   for (let from = 0; from < nQuery; from += queriesAtOnce) {
     const queries = { from, count: Math.min(queriesAtOnce, nQuery - from) };
@@ -143,7 +143,7 @@ function attendByKeys(block: Block, keysAtOnce: number, target: number): { point
   const size = queries.count * block.row;
   const sums = queries.count * problem.scoring.heads;
   const blocks = Math.ceil(end / keysAtOnce);
-  const affordable = Math.floor((2 * engine.window) / (4 * (size + sums))) - 1;
+  const affordable = Math.floor(engine.window / (4 * (size + sums))) - 1;
   const most = Math.min(blocks, Math.max(3, affordable));
   const out = engine.staging.areas.out.take(4 * size * (most + 1));
   const lse = engine.staging.areas.lse.take(4 * (sums * (most + 1) + 1));
