@@ -24,6 +24,7 @@ JAVASCRIPT = (
     "ruvector-attention-js-pool",
     "ruvector-attention-js-native",
     "ruvector-attention-js",
+    "ruvector-attention-js-worker",
     "onnxruntime-web",
     "onnxruntime-web-attention",
     "tfjs-wasm",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from statistics import median
 
 from build import NATIVE_WHEEL_LIMIT, WHEEL_LIMIT
 
 from .lanes import Lane, Message
-from .report import ADDON, OURS, POOL, RESIDENT, Peaks, is_ours, ours_for, peak_of, speedup
+from .report import ADDON, OURS, POOL, PYTHON, PYTHON_WORKER, RESIDENT, Peaks, is_ours, ours_for, peak_of, speedup
 from .rounds import ratio, share
 from .runner import Contestant
 
@@ -116,6 +117,19 @@ def microseconds(workload: str, runtime: str, engine: str) -> Figure:
     return figure
 
 
+def beyond_kernel(workload: str, runtime: str, engine: str) -> Figure:
+    """Milliseconds of an engine of ours, less those of the kernel itself: rows resident, the query alone copied."""
+
+    def figure(measured: Measured) -> float | None:
+        plain = Lane(runtime, ()).limits
+        found = {c.engine: c.samples for c in measured.of(workload, runtime) if c.lane.limits == plain}
+        if not {engine, RESIDENT} <= found.keys():
+            return None
+        return median(whole - kernel for whole, kernel in zip(found[engine], found[RESIDENT], strict=False))
+
+    return figure
+
+
 def megabytes(workload: str, runtime: str) -> Figure:
     def figure(measured: Measured) -> float | None:
         found = [c for c in measured.of(workload, runtime) if c.engine in OURS and c.mbytes is not None]
@@ -195,6 +209,16 @@ ENGINE = (
             Target(f"{runtime} batch of 64 × 1k × 128, two workers over one", two_workers(BATCH, runtime), 1.7),
             Target(f"{runtime} self 8×8192×64, extra memory", megabytes(LONG, runtime), 2, "MB", below=True),
             Target(f"{runtime} 1×100×64 from JavaScript", microseconds(SMALL, runtime, OURS[2]), 10, "µs", below=True),
+            *(
+                Target(
+                    f"{runtime} 1×1k×128, runtime pyodide{place}, beyond the kernel",
+                    beyond_kernel("cross-1x1000x128", runtime, engine),
+                    0.5,
+                    "ms",
+                    below=True,
+                )
+                for place, engine in (("", PYTHON), (" in a worker", PYTHON_WORKER))
+            ),
             Target(f"Pyodide in {runtime}: self 8×1024×64 over NumPy", versus(SELF, f"pyodide-{runtime}", "numpy"), 8),
             Target(
                 f"Pyodide in {runtime}: 8×8192×64, extra memory",

@@ -315,6 +315,17 @@ def test_a_target_is_met_missed_or_not_measured() -> None:
     assert targets.table([elsewhere], measured).endswith("not measured in this run: elsewhere")
 
 
+def test_the_price_of_the_bridge_is_what_comes_beyond_the_kernel() -> None:
+    whole = contestant(report.PYTHON_WORKER, [0.5, 0.9, 0.7], "node")
+    kernel = contestant(report.RESIDENT, [0.1, 0.2, 0.1], "node")
+    figure = targets.beyond_kernel("small", "node", report.PYTHON_WORKER)
+    assert figure(targets.Measured([whole, kernel], {})) == pytest.approx(0.6)
+    assert figure(targets.Measured([whole], {})) is None
+    assert (
+        targets.beyond_kernel("small", "chromium", report.PYTHON_WORKER)(targets.Measured([whole, kernel], {})) is None
+    )
+
+
 def test_two_threads_are_compared_within_rounds() -> None:
     one = contestant("ruvector-attention", [2.0, 20.0])
     two = contestant("ruvector-attention", [1.0, 10.0], threads=2)
