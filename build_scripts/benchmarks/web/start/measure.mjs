@@ -4,8 +4,8 @@
  *   node measure.mjs --lib FOLDER --page FOLDER --peers FOLDER --rounds 9 --known FILE
  *
  * Every start is in a browser context of its own, so nothing is cached; the libraries take turns. Answers come from the
- * loopback as they are; sizes are those of the same bytes compressed by Brotli at its best, which takes half a minute for
- * the large ones: FILE keeps them, by what was compressed.
+ * server's memory over the loopback as they are; sizes are those of the same bytes compressed by Brotli at its best, which
+ * takes half a minute for the large ones: FILE keeps them, by what was compressed.
  */
 
 import { createHash } from "node:crypto";
@@ -47,7 +47,7 @@ const server = createServer(async (request, response) => {
     return;
   }
   try {
-    const body = await readFile(fileOf(path));
+    const body = await bytesOf(path);
     response.setHeader("Content-Type", TYPES[extname(path)] ?? "application/octet-stream");
     response.end(request.method === "HEAD" ? undefined : body);
   } catch {
@@ -62,9 +62,16 @@ function fileOf(path) {
   return join(FOLDERS[name], ...rest);
 }
 
+/** Read once: how long a disk takes is no library's doing. */
+const read = new Map();
+async function bytesOf(path) {
+  if (!read.has(path)) read.set(path, await readFile(fileOf(path)));
+  return read.get(path);
+}
+
 const known = existsSync(options.known ?? "") ? JSON.parse(readFileSync(options.known, "utf8")) : {};
 async function sizeOf(path) {
-  const bytes = await readFile(fileOf(path));
+  const bytes = await bytesOf(path);
   if (/\.(whl|zip)$/.test(path)) return bytes.length; // archives, which no server compresses again
   const hash = createHash("sha256").update(bytes).digest("hex");
   known[hash] ??= brotliCompressSync(bytes).length;
