@@ -2,9 +2,9 @@
 
 import { abortable } from "./abort.js";
 import { batchInWorker } from "./batches.js";
-import { Copies } from "./copies.js";
 import type { Description, MechanismDescription, PartDescription } from "./description.js";
 import { RuntimeLostError, UnsupportedError } from "./errors.js";
+import { LentMemory } from "./lent_memory.js";
 import { Memory, type MemoryOptions } from "./memory.js";
 import { camel, mapKeys, mapSettings, snake } from "./naming.js";
 import { buffersOf, type Connection, type Wire } from "./protocol.js";
@@ -186,7 +186,7 @@ interface EncodedCall {
 export class Client {
   readonly #connection: Connection;
   readonly #sameThread: boolean;
-  readonly #copies = new Copies();
+  readonly #lent = new LentMemory();
   #description: Description;
   /** Frees what was never disposed, some time after its owner forgot it. */
   readonly #forgotten = new FinalizationRegistry<number>((handle) => {
@@ -201,7 +201,7 @@ export class Client {
   constructor(connection: Connection, description: Description, sameThread: boolean) {
     this.#connection = connection;
     this.#sameThread = sameThread;
-    if (!sameThread) connection.onReturned = this.#copies.keep;
+    if (!sameThread) connection.onReturned = this.#lent.takeBack;
     this.#description = description;
     for (const mechanism of description.mechanisms) {
       this.#classes.set(mechanism.class, makeClass(this, mechanism));
@@ -374,7 +374,7 @@ export class Client {
   }
 
   #encoding(transfer: boolean): Encoding {
-    return { transfer, copy: this.#sameThread ? undefined : this.#copies.of, handleOf: this.#handleOf };
+    return { transfer, copy: this.#sameThread ? undefined : this.#lent.copyOf, handleOf: this.#handleOf };
   }
 
   readonly #handleOf = (value: object): number | undefined => {

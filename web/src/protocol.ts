@@ -3,8 +3,8 @@
  * one reply back, progress in between. Everything is plain data that survives structuredClone; arrays are flat
  * typed arrays with their shape beside them, so that their buffers can be transferred.
  */
-import { WORTH_RETURNING } from "./copies.js";
 import { fromWire, toWire, type WireError } from "./errors.js";
+import { worthReturning } from "./lent_memory.js";
 
 export type TypedArray =
   | Float32Array
@@ -210,14 +210,11 @@ export async function serve(host: Host, message: ToHost, post: Post): Promise<vo
     answer = { error: toWire(error) };
   }
   const sent = "value" in answer ? buffersOf(answer.value) : [];
-  const returned = spent(message).filter((buffer) => !sent.includes(buffer));
+  const gone = new Set(sent);
+  const received = "lent" in message && message.lent ? buffersOf(message.args as unknown as Wire) : [];
+  // No host keeps the arrays of a call.
+  const returned = worthReturning(received.filter((buffer) => !gone.has(buffer)));
   post(returned.length > 0 ? { id, ...answer, returned } : { id, ...answer }, [...sent, ...returned]);
-}
-
-/** Memory of a call's arrays, which no host keeps: worth its way back to who has lent it. */
-function spent(message: ToHost): ArrayBuffer[] {
-  if (!("lent" in message && message.lent)) return [];
-  return buffersOf(message.args as unknown as Wire).filter(({ byteLength }) => byteLength >= WORTH_RETURNING);
 }
 
 export function isWireArray(value: unknown): value is WireArray {

@@ -339,6 +339,26 @@ export function bridgeTests(options, more) {
     if (options.worker) await assert.rejects(attention.forward(q, keys, values), /query has 0 elements/);
   });
 
+  test("large inputs are read before their memory comes back, and where threads share it", async () => {
+    const attention = await ra.create("flash", { dim: 8 });
+    const large = [random(5, 8, 4), random(2500, 8, 5), random(2500, 8, 6)]; // keys and values have 80 kB each
+    const expected = reference(...large, 8 ** -0.5);
+    const own = large.map((rows) => flat(rows));
+    for (let i = 0; i < 3; i++) close(await attention.forward(...own), expected);
+    const shared = own.map((array) => {
+      const view = new Float32Array(new SharedArrayBuffer(array.byteLength));
+      view.set(array);
+      return tensor(view, array.shape);
+    });
+    close(await attention.forward(...shared, { transfer: true }), expected);
+    for (const arrays of [own, shared])
+      assert.deepEqual(
+        arrays.map(({ length }) => length),
+        [40, 20_000, 20_000],
+      );
+    await attention.dispose();
+  });
+
   test("hundreds of calls leave no handle behind", async () => {
     const before = (await ra.describe()).handles;
     for (let i = 0; i < 300; i++) await attention.forward(query, keys, values);

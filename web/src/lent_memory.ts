@@ -4,14 +4,24 @@
  */
 import type { TypedArray } from "./protocol.js";
 
-/** Smaller ones are found faster than they travel. */
-export const WORTH_RETURNING = 64 << 10;
+/** Bytes of memory that is found faster than it travels. */
+const WORTH_RETURNING = 64 << 10;
 /** Bytes that wait for the next call. */
 const KEPT_BYTES = 4 << 20;
 
+/** Those of a call's buffers that a worker returns. */
+export function worthReturning(buffers: readonly ArrayBuffer[]): ArrayBuffer[] {
+  let bytes = 0;
+  return buffers.filter(({ byteLength }) => {
+    if (byteLength < WORTH_RETURNING || bytes + byteLength > KEPT_BYTES) return false;
+    bytes += byteLength;
+    return true;
+  });
+}
+
 type ArrayClass = new (buffer: ArrayBufferLike, offset: number, length: number) => TypedArray;
 
-export class Copies {
+export class LentMemory {
   /** The longest unused first. */
   readonly #kept: ArrayBuffer[] = [];
   #bytes = 0;
@@ -20,7 +30,7 @@ export class Copies {
    * What a worker may read while the caller goes on: a copy, but of memory that threads share the same elements; whoever
    * shares it knows that others read it.
    */
-  readonly of = (array: TypedArray): TypedArray => {
+  readonly copyOf = (array: TypedArray): TypedArray => {
     const { buffer, byteOffset, byteLength, length } = array;
     const ArrayType = array.constructor as ArrayClass;
     // Of this length for good, should the memory grow meanwhile.
@@ -35,9 +45,8 @@ export class Copies {
   };
 
   /** Takes memory back that a worker has done with. */
-  readonly keep = (buffers: readonly ArrayBuffer[]): void => {
+  readonly takeBack = (buffers: readonly ArrayBuffer[]): void => {
     for (const buffer of buffers) {
-      if (buffer.byteLength > KEPT_BYTES) continue;
       this.#kept.push(buffer);
       this.#bytes += buffer.byteLength;
     }
