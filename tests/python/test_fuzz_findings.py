@@ -214,3 +214,17 @@ def test_scores_that_overflow_behind_key_lengths_are_not_read(top_k: int | None)
     if ra.backend() != "numpy":  # whose scores are float64
         with pytest.raises(ra.NumericalInstabilityError, match="overflows float32"):
             attention(ONES * 1e15, ONES, ONES, key_lengths=2)
+
+
+def test_gradients_of_means_on_the_sphere_hold_for_weights_of_any_size() -> None:
+    """The mean of w and of s w is the same, so the gradient by s w is that by w, divided by s."""
+    random = np.random.default_rng(0)
+    rows = random.standard_normal((6, 5))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    weights, grad = random.random((3, 6)), random.standard_normal((3, 5))
+    weights[1, 1:] = 0  # one row alone, as dropout leaves them
+    found = frechet.sphere_means(rows, weights)
+    of_weights, of_rows = frechet.sphere_means_backward(rows, weights, found, grad)
+    scaled, same = frechet.sphere_means_backward(rows, weights * 1e-32, found, grad)
+    assert np.allclose(scaled * 1e-32, of_weights, rtol=1e-9, atol=1e-12)
+    assert np.allclose(same, of_rows, rtol=1e-9, atol=1e-12)

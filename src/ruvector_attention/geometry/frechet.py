@@ -110,12 +110,13 @@ def sphere_means_backward(rows: Array, weights: Array, found: Array, grad: Array
     for i in range(len(found)):
         if not weights[i].any():
             continue
-        m = found[i]
+        m, total = found[i], weights[i].sum()
+        shares = weights[i] / total  # dropout may leave weights of 1e-30 alone
         logs = slope[i, :, None] * (rows - cosine[i, :, None] * m)
-        hessian = (logs * (weights[i] * curving[i])[:, None]).T @ logs
+        hessian = (logs * (shares * curving[i])[:, None]).T @ logs
         # on the tangents H, and across them 1, so that it can be solved: what is asked for is a tangent
-        hessian += (weights[i] * bend[i]).sum() * (np.eye(len(m)) - np.outer(m, m)) + np.outer(m, m)
-        answer[i] = np.linalg.solve(hessian, grad[i] - (grad[i] @ m) * m)
+        hessian += (shares * bend[i]).sum() * (np.eye(len(m)) - np.outer(m, m)) + np.outer(m, m)
+        answer[i] = np.linalg.solve(hessian, grad[i] - (grad[i] @ m) * m) / total
     inner = answer @ rows.T
     return slope * inner, (weights * slope).T @ answer + (weights * turned * inner).T @ found
 
