@@ -37,14 +37,14 @@ KERNEL_MECHANISMS = [
 
 HEADER = """\
 // Written by build_scripts/make_types.py from describe(); do not edit. A mechanism appears here by being registered.
-import type { AttentionObject, CallOptions, MechanismClass } from "./client.js";
+import type { AttentionObject, CallOptions, MechanismClass } from "./instance.js";
 import type { Memory } from "./memory.js";
 import type { ArrayInput, MaskInput, Tensor } from "./tensor.js";
 """
 
 TRAINING_HEADER = """\
 // Written by build_scripts/make_types.py from describe(); do not edit. A part appears here by being registered.
-import type { AttentionObject, CallOptions, MechanismClass } from "./client.js";
+import type { AttentionObject, CallOptions, MechanismClass } from "./instance.js";
 import type { ArrayInput, Tensor } from "./tensor.js";
 """
 

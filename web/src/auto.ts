@@ -1,8 +1,9 @@
 /**
  * Both runtimes: the kernels, which answer in milliseconds, and Pyodide, which starts behind them and does what they cannot.
  */
-import type { Attention, Client } from "./client.js";
+import type { Client } from "./client.js";
 import { UnsupportedError } from "./errors.js";
+import type { Attention } from "./instance.js";
 import type { LoadOptions, RuvectorAttention } from "./load.js";
 import type { MechanismsByName } from "./mechanisms.gen.js";
 import type { MemoryOptions, Memory as RemoteMemory } from "./memory.js";

@@ -1,8 +1,9 @@
 /** Attention mechanisms over SIMD kernels, from JavaScript. Importing this module does nothing by itself. */
 export type { AutoMemory, AutoOptions, AutoRuntime } from "./auto.js";
-export { Attention, type CallOptions, type Client } from "./client.js";
+export type { Client } from "./client.js";
 export type { Description, Field, InputSpec, MechanismDescription, PartDescription } from "./description.js";
 export * from "./errors.js";
+export { Attention, type CallOptions } from "./instance.js";
 export { type LoadOptions, load, type RuvectorAttention } from "./load.js";
 export type * from "./mechanisms.gen.js";
 export { type AttendOptions, Memory, type MemoryOptions, type MemoryState } from "./memory.js";

@@ -1,5 +1,5 @@
 // Written by build_scripts/make_types.py from describe(); do not edit. A mechanism appears here by being registered.
-import type { AttentionObject, CallOptions, MechanismClass } from "./client.js";
+import type { AttentionObject, CallOptions, MechanismClass } from "./instance.js";
 import type { Memory } from "./memory.js";
 import type { ArrayInput, MaskInput, Tensor } from "./tensor.js";
 

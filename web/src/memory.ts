@@ -1,6 +1,7 @@
 /** Resident memory: keys and values that stay in the runtime, so that a call sends its query alone. */
-import type { Attention, CallOptions, Client } from "./client.js";
+import type { Client } from "./client.js";
 import { UnsupportedError } from "./errors.js";
+import type { Attention, CallOptions } from "./instance.js";
 import type { ArrayInput, MaskInput, Tensor } from "./tensor.js";
 
 export interface MemoryOptions {

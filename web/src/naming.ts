@@ -14,12 +14,17 @@ export function mapKeys(value: object, rename: (key: string) => string): Record<
 
 /** The same, and of the objects that are items of a list among them: the stages of a curriculum. */
 export function mapSettings(value: object, rename: (key: string) => string): Record<string, unknown> {
-  const isSettings = (item: unknown): item is object =>
-    typeof item === "object" && item !== null && Object.getPrototypeOf(item) === Object.prototype;
   const mapped = mapKeys(value, rename);
   for (const [key, item] of Object.entries(mapped)) {
-    if (Array.isArray(item) && item.length > 0 && item.every(isSettings))
+    if (Array.isArray(item) && item.length > 0 && item.every(isPlainObject))
       mapped[key] = item.map((each) => mapKeys(each, rename));
   }
   return mapped;
+}
+
+/** Whether it is an object as literals make them, not an instance of a class. */
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }

@@ -4,8 +4,9 @@
  */
 
 import { ofItem } from "./batches.js";
-import type { Attention, Client } from "./client.js";
+import type { Client } from "./client.js";
 import { InvalidConfigError, UnsupportedError } from "./errors.js";
+import type { Attention } from "./instance.js";
 import type { LoadOptions } from "./load.js";
 import type { MechanismsByName } from "./mechanisms.gen.js";
 import type { Memory, MemoryOptions } from "./memory.js";

@@ -1,5 +1,6 @@
 /** The types of the kernels' runtime: the generated configs, and methods of which each exists twice in this thread. */
-import type { CallOptions, Client, MechanismClass } from "../client.js";
+import type { Client } from "../client.js";
+import type { CallOptions, MechanismClass } from "../instance.js";
 import type { Mechanisms, MechanismsByName } from "../mechanisms.gen.js";
 import type { AttendOptions, MemoryOptions, MemoryState, Memory as RemoteMemory } from "../memory.js";
 import type { Progress } from "../protocol.js";
