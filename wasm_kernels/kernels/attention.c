@@ -185,17 +185,19 @@ static void weigh_panel(const rv_head *head, int64_t query, int64_t rows, int64_
   }
 }
 
+enum { RV_WEIGHED = RV_MR < 4 ? 4 : RV_MR }; /* rows of a panel of scores */
+
 /* Scores of queries first .. last against all keys of the head, rows of `out` n_key apart; defects by query. */
 static void score_rows(const rv_head *head, int64_t first, int64_t last, int64_t n_key, float *out, float *defect,
                        float *scratch) {
-  float *keys_t = scratch, *tile = keys_t + RV_LANES * head->dim, *extra = tile + RV_LANES * RV_MR;
+  float *keys_t = scratch, *tile = keys_t + RV_LANES * head->dim, *extra = tile + RV_LANES * RV_WEIGHED;
   rv_lanes lanes;
   for (int64_t j = 0, keys; j < head->n_key; j += keys) {
     keys = rv_min_int(RV_LANES, (j < head->globals && head->globals < head->n_key ? head->globals : head->n_key) - j);
     pack_transposed(keys, head->dim, head->keys + j * head->key_row, head->key_row, keys_t);
     lane_aux(&lanes, head, head->key_aux, head->key_aux_row, j, keys);
-    for (int64_t i = first; i < last; i += RV_MR) {
-      const int rows = rv_min_int(RV_MR, last - i);
+    for (int64_t i = first; i < last; i += RV_WEIGHED) {
+      const int rows = rv_min_int(RV_WEIGHED, last - i);
       weigh_panel(head, i, rows, j, keys, keys_t, &lanes, tile, extra, defect + (i - first));
       for (int64_t r = 0; r < rows; r++)
         memcpy(out + (i - first + r) * n_key + j, tile + r * RV_LANES, sizeof(float) * (size_t)keys);

@@ -50,10 +50,14 @@ RV_INLINE void micro_by_columns(const int mr, const int nv, int64_t depth, const
   micro_store(mr, nv, acc, c, c_row, accumulate);
 }
 
-/* Every block from 1 x 1 to RV_MR x RV_NV as straight code: a case each, absent ones folded away. */
+/* Rows of a block of nv vectors: RV_MR where there are RV_NV of them, and no fewer than four sums where there are less,
+ * for one would wait for its own last step. */
+RV_INLINE int block_rows(int nv) { return VL > 1 && RV_MR < 4 && nv <= 2 ? 4 : RV_MR; }
+
+/* Every block from 1 x 1 on as straight code: a case each, absent ones folded away. */
 #define RV_CASE(kind, mr, nv)                                                                 \
   case (mr)*8 + (nv):                                                                         \
-    if ((mr) <= RV_MR && (nv) <= RV_NV)                                                       \
+    if ((mr) <= block_rows(nv) && (nv) <= RV_NV)                                                       \
       micro_##kind(mr, nv, depth, a, a_stride, b, b_step, c, c_row, accumulate);              \
     break;
 #define RV_CASES(kind, nv)                                                                    \
@@ -72,13 +76,21 @@ RV_BLOCK(by_columns)
 #undef RV_CASES
 #undef RV_CASE
 
+/* V8 unrolls a loop inside of others, and one in a function of its own not: full blocks get a copy there. */
+#if defined(RV_ISA_WASM128) || defined(RV_ISA_WASM_RELAXED)
+enum { RV_NESTED = 1 };
+#else
+enum { RV_NESTED = 0 };
+#endif
+
 RV_INLINE int rv_min_int(int64_t a, int64_t b) { return (int)(a < b ? a : b); }
 
-/* All of c (rows, nv * VL), RV_MR rows at a time. */
+/* All of c (rows, nv * VL), a block of rows at a time. */
 RV_INLINE void panel_by_rows(int64_t rows, int nv, int64_t depth, const float *a, int64_t a_row, const float *b,
                              int64_t b_step, float *c, int64_t c_row, int accumulate) {
-  for (int64_t i = 0; i < rows; i += RV_MR)
-    block_by_rows(rv_min_int(RV_MR, rows - i), nv, depth, a + i * a_row, a_row, b, b_step, c + i * c_row, c_row,
+  const int most = block_rows(nv);
+  for (int64_t i = 0; i < rows; i += most)
+    block_by_rows(rv_min_int(most, rows - i), nv, depth, a + i * a_row, a_row, b, b_step, c + i * c_row, c_row,
                   accumulate);
 }
 
@@ -120,16 +132,21 @@ static void dots_by_rows(int64_t rows, int nv, int64_t depth, const float *a, in
     for (int64_t k = 0; k < depth; k += RV_CHAIN)
       micro_by_rows(RV_MR, RV_NV, rv_min_int(RV_CHAIN, depth - k), a + i * a_row + k, a_row, b + k * RV_LANES, RV_LANES,
                     c + i * RV_LANES, RV_LANES, k > 0);
-  for (; i < rows; i += RV_MR)
+  const int most = block_rows(nv);
+  for (; i < rows; i += most)
     for (int64_t k = 0; k < depth; k += RV_CHAIN)
-      block_by_rows(rv_min_int(RV_MR, rows - i), nv, rv_min_int(RV_CHAIN, depth - k), a + i * a_row + k, a_row,
+      block_by_rows(rv_min_int(most, rows - i), nv, rv_min_int(RV_CHAIN, depth - k), a + i * a_row + k, a_row,
                     b + k * RV_LANES, RV_LANES, c + i * RV_LANES, RV_LANES, k > 0);
 }
 
-RV_INLINE void panel_by_columns(int64_t rows, int nv, int64_t depth, const float *a, int64_t a_step, const float *b,
-                                int64_t b_step, float *c, int64_t c_row, int accumulate) {
-  for (int64_t i = 0; i < rows; i += RV_MR)
-    block_by_columns(rv_min_int(RV_MR, rows - i), nv, depth, a + i, a_step, b, b_step, c + i * c_row, c_row,
+static void panel_by_columns(int64_t rows, int nv, int64_t depth, const float *a, int64_t a_step, const float *b,
+                             int64_t b_step, float *c, int64_t c_row, int accumulate) {
+  int64_t i = 0;
+  for (; RV_NESTED && nv == RV_NV && i + RV_MR <= rows; i += RV_MR)
+    micro_by_columns(RV_MR, RV_NV, depth, a + i, a_step, b, b_step, c + i * c_row, c_row, accumulate);
+  const int most = block_rows(nv);
+  for (; i < rows; i += most)
+    block_by_columns(rv_min_int(most, rows - i), nv, depth, a + i, a_step, b, b_step, c + i * c_row, c_row,
                      accumulate);
 }
 

@@ -8,7 +8,7 @@
 #define RV_ISA wasm128
 #define RV_ISA_NAME "wasm-simd128"
 #endif
-enum { VL = 4, RV_MR = 4, RV_NV = 2 };
+enum { VL = 4, RV_MR = 2, RV_NV = 4 };
 typedef v128_t vf;
 
 RV_INLINE vf v_load(const float *p) { return wasm_v128_load(p); }
