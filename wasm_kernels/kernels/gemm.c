@@ -36,8 +36,8 @@ RV_INLINE void gemm_panel(const rv_gemm_args *args, int64_t j, int64_t columns, 
                           const float *panel, int64_t panel_row, float *tile) {
   const int64_t n = args->n, width = RV_NV * VL;
   const int nv = (int)((columns + VL - 1) / VL), whole = columns == nv * VL;
-  for (int64_t i = args->start; i < args->stop; i += RV_MR) {
-    const int rows = rv_min_int(RV_MR, args->stop - i);
+  for (int64_t i = args->start, rows; i < args->stop; i += rows) {
+    rows = rows_at_once(args->stop - i, nv);
     float *out = args->out + i * n + j, *target = whole ? out : tile;
     const int64_t target_row = whole ? n : width;
     const float *a = args->a + i * args->a_row + k * args->a_col, *bias = k == 0 ? args->bias : NULL;
@@ -47,9 +47,9 @@ RV_INLINE void gemm_panel(const rv_gemm_args *args, int64_t j, int64_t columns, 
     }
     const int accumulate = k > 0 || bias;
     if (args->a_col == 1)
-      block_by_rows(rows, nv, depth, a, args->a_row, panel, panel_row, target, target_row, accumulate);
+      block_by_rows((int)rows, nv, depth, depth, a, args->a_row, panel, panel_row, target, target_row, accumulate);
     else
-      block_by_columns(rows, nv, depth, a, args->a_col, panel, panel_row, target, target_row, accumulate);
+      block_by_columns((int)rows, nv, depth, a, args->a_col, panel, panel_row, target, target_row, accumulate);
     if (!whole)
       for (int64_t r = 0; r < rows; r++) memcpy(out + r * n, tile + r * width, sizeof(float) * (size_t)columns);
   }
@@ -63,7 +63,7 @@ static int32_t rv_gemm(const rv_gemm_args *args) {
     return RV_OK;
   }
   float *packed = args->scratch, *tile = packed + RV_GEMM_K * width;
-  const int in_place = args->b_col == 1 && args->stop - args->start <= 2 * RV_MR;
+  const int in_place = args->b_col == 1 && args->stop - args->start <= 2 * block_rows(1);
   for (int64_t j = 0; j < n; j += width) {
     const int64_t columns = rv_min_int(width, n - j);
     for (int64_t k = 0; k < args->k; k += RV_GEMM_K) {

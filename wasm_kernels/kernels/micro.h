@@ -7,6 +7,14 @@
 #ifndef RV_MICRO_H
 #define RV_MICRO_H
 
+/* V8 unrolls a loop only inside of others of the same function, and not if that is long: full blocks get a copy of their
+ * own there. Its sixteen registers hold 2 x 4 partial sums and what they are made of. */
+#if defined(RV_ISA_WASM128) || defined(RV_ISA_WASM_RELAXED)
+enum { RV_V8 = 1 };
+#else
+enum { RV_V8 = 0 };
+#endif
+
 RV_INLINE void micro_zero(const int mr, const int nv, vf acc[8][8]) {
   RV_UNROLL for (int i = 0; i < mr; i++)
     RV_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_zero();
@@ -36,6 +44,18 @@ RV_INLINE void micro_by_rows(const int mr, const int nv, int64_t depth, const fl
   micro_store(mr, nv, acc, c, c_row, accumulate);
 }
 
+/* The same in chains of `chain` terms, each added to c. */
+RV_INLINE void micro_in_chains(const int mr, const int nv, int64_t depth, int64_t chain, const float *a, int64_t a_row,
+                               const float *b, int64_t b_step, float *c, int64_t c_row, int accumulate) {
+  int64_t k = 0;
+  do {
+    const int64_t n = depth - k < chain ? depth - k : chain;
+    micro_by_rows(mr, nv, n, a + k, a_row, b + k * b_step, b_step, c, c_row, accumulate);
+    k += n;
+    accumulate = 1;
+  } while (k < depth);
+}
+
 RV_INLINE void micro_by_columns(const int mr, const int nv, int64_t depth, const float *a, int64_t a_step,
                                 const float *b, int64_t b_step, float *c, int64_t c_row, int accumulate) {
   vf acc[8][8], vectors[8];
@@ -50,48 +70,78 @@ RV_INLINE void micro_by_columns(const int mr, const int nv, int64_t depth, const
   micro_store(mr, nv, acc, c, c_row, accumulate);
 }
 
-/* Rows of a block of nv vectors: RV_MR where there are RV_NV of them, and no fewer than four sums where there are less,
- * for one would wait for its own last step. */
-RV_INLINE int block_rows(int nv) { return VL > 1 && RV_MR < 4 && nv <= 2 ? 4 : RV_MR; }
+/* Rows of a block of nv vectors: RV_MR where there are RV_NV of them, and no fewer than four where there are less, for a
+ * sum waits for its own last step. */
+RV_INLINE int block_rows(int nv) { return RV_V8 && nv < RV_NV ? 4 : RV_MR; }
+
+/* How many of `rows` go together. A module that is fetched has few blocks: last rows go one by one, and three vectors are
+ * two and one. */
+RV_INLINE int rows_at_once(int64_t rows, int nv) {
+  const int most = block_rows(nv);
+  return rows >= most ? most : RV_V8 ? 1 : (int)rows;
+}
+RV_INLINE int vectors_at_once(int nv) { return RV_V8 && nv == 3 ? 2 : nv; }
 
 /* Every block from 1 x 1 on as straight code: a case each, absent ones folded away. */
-#define RV_CASE(kind, mr, nv)                                                                 \
-  case (mr)*8 + (nv):                                                                         \
-    if ((mr) <= block_rows(nv) && (nv) <= RV_NV)                                                       \
-      micro_##kind(mr, nv, depth, a, a_stride, b, b_step, c, c_row, accumulate);              \
+#define RV_CASE(mr, nv, block)                                                                             \
+  case (mr)*8 + (nv):                                                                                      \
+    if ((nv) <= RV_NV && (mr) == rows_at_once(mr, nv) && (nv) == vectors_at_once(nv)) block;               \
     break;
-#define RV_CASES(kind, nv)                                                                    \
-  RV_CASE(kind, 1, nv) RV_CASE(kind, 2, nv) RV_CASE(kind, 3, nv) RV_CASE(kind, 4, nv)         \
-  RV_CASE(kind, 5, nv) RV_CASE(kind, 6, nv) RV_CASE(kind, 7, nv) RV_CASE(kind, 8, nv)
-#define RV_BLOCK(kind)                                                                        \
-  static void block_##kind(int mr, int nv, int64_t depth, const float *a, int64_t a_stride,   \
-                           const float *b, int64_t b_step, float *c, int64_t c_row, int accumulate) { \
-    switch (mr * 8 + nv) {                                                                    \
-      RV_CASES(kind, 1) RV_CASES(kind, 2) RV_CASES(kind, 3) RV_CASES(kind, 4)                 \
-    }                                                                                         \
+#define RV_CASES(nv, BLOCK)                                                                                \
+  RV_CASE(1, nv, BLOCK(1, nv)) RV_CASE(2, nv, BLOCK(2, nv)) RV_CASE(3, nv, BLOCK(3, nv)) RV_CASE(4, nv, BLOCK(4, nv)) \
+  RV_CASE(5, nv, BLOCK(5, nv)) RV_CASE(6, nv, BLOCK(6, nv)) RV_CASE(7, nv, BLOCK(7, nv)) RV_CASE(8, nv, BLOCK(8, nv))
+#define RV_BLOCKS(BLOCK) RV_CASES(1, BLOCK) RV_CASES(2, BLOCK) RV_CASES(3, BLOCK) RV_CASES(4, BLOCK)
+
+static void block_by_rows(int mr, int nv, int64_t depth, int64_t chain, const float *a, int64_t a_row, const float *b,
+                          int64_t b_step, float *c, int64_t c_row, int accumulate) {
+#define RV_BY_ROWS(mr, nv) micro_in_chains(mr, nv, depth, chain, a, a_row, b, b_step, c, c_row, accumulate)
+  for (int n; nv > 0; nv -= n, b += n * VL, c += n * VL) {
+    n = vectors_at_once(nv);
+    switch (mr * 8 + n) { RV_BLOCKS(RV_BY_ROWS) }
   }
-RV_BLOCK(by_rows)
-RV_BLOCK(by_columns)
-#undef RV_BLOCK
+#undef RV_BY_ROWS
+}
+
+static void block_by_columns(int mr, int nv, int64_t depth, const float *a, int64_t a_step, const float *b,
+                             int64_t b_step, float *c, int64_t c_row, int accumulate) {
+#define RV_BY_COLUMNS(mr, nv) micro_by_columns(mr, nv, depth, a, a_step, b, b_step, c, c_row, accumulate)
+  for (int n; nv > 0; nv -= n, b += n * VL, c += n * VL) {
+    n = vectors_at_once(nv);
+    switch (mr * 8 + n) { RV_BLOCKS(RV_BY_COLUMNS) }
+  }
+#undef RV_BY_COLUMNS
+}
+#undef RV_BLOCKS
 #undef RV_CASES
 #undef RV_CASE
 
-/* V8 unrolls a loop inside of others, and one in a function of its own not: full blocks get a copy there. */
-#if defined(RV_ISA_WASM128) || defined(RV_ISA_WASM_RELAXED)
-enum { RV_NESTED = 1 };
-#else
-enum { RV_NESTED = 0 };
-#endif
-
 RV_INLINE int rv_min_int(int64_t a, int64_t b) { return (int)(a < b ? a : b); }
 
-/* All of c (rows, nv * VL), a block of rows at a time. */
+/* All of c (rows, nv * VL), block by block. */
 RV_INLINE void panel_by_rows(int64_t rows, int nv, int64_t depth, const float *a, int64_t a_row, const float *b,
                              int64_t b_step, float *c, int64_t c_row, int accumulate) {
-  const int most = block_rows(nv);
-  for (int64_t i = 0; i < rows; i += most)
-    block_by_rows(rv_min_int(most, rows - i), nv, depth, a + i * a_row, a_row, b, b_step, c + i * c_row, c_row,
-                  accumulate);
+  for (int64_t i = 0, n; i < rows; i += n) {
+    n = rows_at_once(rows - i, nv);
+    block_by_rows((int)n, nv, depth, depth, a + i * a_row, a_row, b, b_step, c + i * c_row, c_row, accumulate);
+  }
+}
+
+/* The copy for V8, once for all callers. */
+static void full_by_columns(int64_t rows, int64_t depth, const float *a, int64_t a_step, const float *b, int64_t b_step,
+                            float *c, int64_t c_row, int accumulate) {
+  for (int64_t i = 0; i < rows; i += RV_MR)
+    micro_by_columns(RV_MR, RV_NV, depth, a + i, a_step, b, b_step, c + i * c_row, c_row, accumulate);
+}
+
+RV_INLINE void panel_by_columns(int64_t rows, int nv, int64_t depth, const float *a, int64_t a_step, const float *b,
+                                int64_t b_step, float *c, int64_t c_row, int accumulate) {
+  int64_t i = 0;
+  if (RV_V8 && nv == RV_NV)
+    full_by_columns(i = rows / RV_MR * RV_MR, depth, a, a_step, b, b_step, c, c_row, accumulate);
+  for (int64_t n; i < rows; i += n) {
+    n = rows_at_once(rows - i, nv);
+    block_by_columns((int)n, nv, depth, a + i, a_step, b, b_step, c + i * c_row, c_row, accumulate);
+  }
 }
 
 /* c (rows, nv * VL), its rows RV_LANES apart: dot products of rows of a with columns of b (depth, RV_LANES). Sums of
@@ -129,25 +179,11 @@ static void dots_by_rows(int64_t rows, int nv, int64_t depth, const float *a, in
   for (; RV_NV == 3 && nv == 2 && i + 6 <= rows; i += 6)
     dots_in_registers(6, 2, depth, a + i * a_row, a_row, b, c + i * RV_LANES);
   for (; RV_NV != 3 && nv == RV_NV && i + RV_MR <= rows; i += RV_MR)
-    for (int64_t k = 0; k < depth; k += RV_CHAIN)
-      micro_by_rows(RV_MR, RV_NV, rv_min_int(RV_CHAIN, depth - k), a + i * a_row + k, a_row, b + k * RV_LANES, RV_LANES,
-                    c + i * RV_LANES, RV_LANES, k > 0);
-  const int most = block_rows(nv);
-  for (; i < rows; i += most)
-    for (int64_t k = 0; k < depth; k += RV_CHAIN)
-      block_by_rows(rv_min_int(most, rows - i), nv, rv_min_int(RV_CHAIN, depth - k), a + i * a_row + k, a_row,
-                    b + k * RV_LANES, RV_LANES, c + i * RV_LANES, RV_LANES, k > 0);
-}
-
-static void panel_by_columns(int64_t rows, int nv, int64_t depth, const float *a, int64_t a_step, const float *b,
-                             int64_t b_step, float *c, int64_t c_row, int accumulate) {
-  int64_t i = 0;
-  for (; RV_NESTED && nv == RV_NV && i + RV_MR <= rows; i += RV_MR)
-    micro_by_columns(RV_MR, RV_NV, depth, a + i, a_step, b, b_step, c + i * c_row, c_row, accumulate);
-  const int most = block_rows(nv);
-  for (; i < rows; i += most)
-    block_by_columns(rv_min_int(most, rows - i), nv, depth, a + i, a_step, b, b_step, c + i * c_row, c_row,
-                     accumulate);
+    micro_in_chains(RV_MR, RV_NV, depth, RV_CHAIN, a + i * a_row, a_row, b, RV_LANES, c + i * RV_LANES, RV_LANES, 0);
+  for (int64_t n; i < rows; i += n) {
+    n = rows_at_once(rows - i, nv);
+    block_by_rows((int)n, nv, depth, RV_CHAIN, a + i * a_row, a_row, b, RV_LANES, c + i * RV_LANES, RV_LANES, 0);
+  }
 }
 
 /* out (columns, rows) from x (rows, columns), four by four. */
