@@ -191,6 +191,9 @@ RV_INLINE void few_values_of(const int nq, const int wide, int64_t n, int64_t di
   int64_t c = 0;
   for (; c + wide * VL <= dim_value; c += wide * VL)
     micro_by_rows(nq, wide, n, weights, RV_KEY_TILE, values + c, value_row, acc + c, dim_value, 1);
+  /* half as many, rather than one sum at a time that waits for its own last step */
+  for (; VL > 4 && c + wide / 2 * VL <= dim_value; c += wide / 2 * VL)
+    micro_by_rows(nq, wide / 2, n, weights, RV_KEY_TILE, values + c, value_row, acc + c, dim_value, 1);
   for (; c + VL <= dim_value; c += VL)
     micro_by_rows(nq, 1, n, weights, RV_KEY_TILE, values + c, value_row, acc + c, dim_value, 1);
   if (c == dim_value) return;

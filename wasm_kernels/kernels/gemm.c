@@ -9,7 +9,8 @@ RV_INLINE void gemm_pack(int64_t depth, int64_t n, const float *b, int64_t b_row
   }
   for (int64_t k = 0; k < depth; k++)
     for (int64_t j = n; j < width; j++) packed[k * width + j] = 0.0f;
-  if (b_col == 1)
+  if (b_row == 1) transpose(n, depth, b, b_col, packed, width);
+  else if (b_col == 1)
     for (int64_t k = 0; k < depth; k++) memcpy(packed + k * width, b + k * b_row, sizeof(float) * (size_t)n);
   else
     for (int64_t j = 0; j < n; j++)

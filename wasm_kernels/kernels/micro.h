@@ -92,20 +92,25 @@ RV_INLINE int vectors_at_once(int nv) { return RV_V8 && nv == 3 ? 2 : nv; }
   RV_CASE(5, nv, BLOCK(5, nv)) RV_CASE(6, nv, BLOCK(6, nv)) RV_CASE(7, nv, BLOCK(7, nv)) RV_CASE(8, nv, BLOCK(8, nv))
 #define RV_BLOCKS(BLOCK) RV_CASES(1, BLOCK) RV_CASES(2, BLOCK) RV_CASES(3, BLOCK) RV_CASES(4, BLOCK)
 
+/* `chain` is for V8, which unrolls the loop over a chain inside of the one over chains; elsewhere it is the depth. */
 static void block_by_rows(int mr, int nv, int64_t depth, int64_t chain, const float *a, int64_t a_row, const float *b,
                           int64_t b_step, float *c, int64_t c_row, int accumulate) {
-#define RV_BY_ROWS(mr, nv) micro_in_chains(mr, nv, depth, chain, a, a_row, b, b_step, c, c_row, accumulate)
-  for (int n; nv > 0; nv -= n, b += n * VL, c += n * VL) {
+#define RV_BY_ROWS(mr, nv) micro_by_rows(mr, nv, depth, a, a_row, b, b_step, c, c_row, accumulate)
+#define RV_IN_CHAINS(mr, nv) micro_in_chains(mr, nv, depth, chain, a, a_row, b, b_step, c, c_row, accumulate)
+  if (!RV_V8) switch (mr * 8 + nv) { RV_BLOCKS(RV_BY_ROWS) }
+  for (int n; RV_V8 && nv > 0; nv -= n, b += n * VL, c += n * VL) {
     n = vectors_at_once(nv);
-    switch (mr * 8 + n) { RV_BLOCKS(RV_BY_ROWS) }
+    switch (mr * 8 + n) { RV_BLOCKS(RV_IN_CHAINS) }
   }
+#undef RV_IN_CHAINS
 #undef RV_BY_ROWS
 }
 
 static void block_by_columns(int mr, int nv, int64_t depth, const float *a, int64_t a_step, const float *b,
                              int64_t b_step, float *c, int64_t c_row, int accumulate) {
 #define RV_BY_COLUMNS(mr, nv) micro_by_columns(mr, nv, depth, a, a_step, b, b_step, c, c_row, accumulate)
-  for (int n; nv > 0; nv -= n, b += n * VL, c += n * VL) {
+  if (!RV_V8) switch (mr * 8 + nv) { RV_BLOCKS(RV_BY_COLUMNS) }
+  for (int n; RV_V8 && nv > 0; nv -= n, b += n * VL, c += n * VL) {
     n = vectors_at_once(nv);
     switch (mr * 8 + n) { RV_BLOCKS(RV_BY_COLUMNS) }
   }
@@ -180,9 +185,12 @@ static void dots_by_rows(int64_t rows, int nv, int64_t depth, const float *a, in
     dots_in_registers(6, 2, depth, a + i * a_row, a_row, b, c + i * RV_LANES);
   for (; RV_NV != 3 && nv == RV_NV && i + RV_MR <= rows; i += RV_MR)
     micro_in_chains(RV_MR, RV_NV, depth, RV_CHAIN, a + i * a_row, a_row, b, RV_LANES, c + i * RV_LANES, RV_LANES, 0);
+  const int64_t part = RV_V8 ? depth : RV_CHAIN;
   for (int64_t n; i < rows; i += n) {
     n = rows_at_once(rows - i, nv);
-    block_by_rows((int)n, nv, depth, RV_CHAIN, a + i * a_row, a_row, b, RV_LANES, c + i * RV_LANES, RV_LANES, 0);
+    for (int64_t k = 0; k < depth; k += part)
+      block_by_rows((int)n, nv, rv_min_int(part, depth - k), RV_CHAIN, a + i * a_row + k, a_row, b + k * RV_LANES, RV_LANES,
+                    c + i * RV_LANES, RV_LANES, k > 0);
   }
 }
 
