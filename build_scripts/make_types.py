@@ -24,16 +24,14 @@ WEB = toolchain.ROOT / "web"
 TRAINING = WEB / "src" / "training.gen.ts"
 TYPES = WEB / "src" / "mechanisms.gen.ts"
 DESCRIPTION = WEB / "src" / "wasm" / "description.gen.ts"
-RULES = WEB / "src" / "wasm" / "rules.gen.ts"
-# What the runtime of the kernels alone computes: web/src/wasm/runtime.ts has a class for each.
-KERNEL_MECHANISMS = [
-    "cross_attention",
-    "flash",
-    "local_global",
-    "multi_head",
-    "scaled_dot_product",
-    "self_attention",
-]
+KERNEL_CLASSES = WEB / "src" / "wasm" / "mechanisms.gen.ts"
+# THE list of what the runtimes of the kernels alone compute, by the parts that a page fetches: web/src/wasm/parts.ts.
+KERNEL_PARTS = {
+    "plain": ["scaled_dot_product", "flash", "local_global"],
+    "heads": ["multi_head", "self_attention", "cross_attention"],
+}
+KERNEL_MECHANISMS = sorted(name for names in KERNEL_PARTS.values() for name in names)
+RULES = {part: WEB / "src" / "wasm" / "rules" / f"{part}.gen.ts" for part in KERNEL_PARTS}
 
 HEADER = """\
 // Written by build_scripts/make_types.py from describe(); do not edit. A mechanism appears here by being registered.
@@ -55,8 +53,12 @@ import type { Description } from "../description.js";
 export const DESCRIPTION: Omit<Description, "backend" | "handles"> ="""
 RULES_HEADER = """\
 // Written by build_scripts/make_types.py from describe(); do not edit. What calls are checked by: no words for readers,
-// which description.gen.ts has.
-import type { Rules } from "../description.js";
+// which ../description.gen.ts has.
+import type { Rules } from "../../description.js";
+
+export const RULES: readonly Rules[] ="""
+KERNEL_CLASSES_HEADER = """\
+// Written by build_scripts/make_types.py; do not edit. The mechanisms that the kernels alone compute.
 """
 
 SIMPLE = {"int": "number", "float": "number", "bool": "boolean", "str": "string", "None": "null", "Any": "unknown"}
@@ -85,19 +87,37 @@ def description_source() -> str:
     return f"{DESCRIPTION_HEADER} {json.dumps(kept)};\n"
 
 
-def rules_source() -> str:
-    """Of the same the part that every call needs."""
+def rules_source(part: str) -> str:
+    """Of a part's mechanisms what every call needs."""
     from ruvector_attention import registry
 
     rules = []
     for mechanism in registry.describe()["mechanisms"]:
-        if mechanism["name"] in KERNEL_MECHANISMS:
+        if mechanism["name"] in KERNEL_PARTS[part]:
             config = [{key: x for key, x in field.items() if key != "doc"} for field in mechanism["config"]]
             inputs = [{key: spec[key] for key in ("name", "axes", "optional")} for spec in mechanism["inputs"]]
             kept = {key: mechanism[key] for key in ("name", "class", "methods")}
             rules.append({**kept, "config": config, "inputs": inputs})
-    version = f"export const VERSION = {json.dumps(registry.describe()['version'])};"
-    return f"{RULES_HEADER}\n{version}\n\nexport const RULES: readonly Rules[] = {json.dumps(rules)};\n"
+    return f"{RULES_HEADER} {json.dumps(rules)};\n"
+
+
+def kernel_classes_source() -> str:
+    """Which mechanisms there are before the code of a part is fetched."""
+    from ruvector_attention import registry
+
+    described = registry.describe()
+    classes = {mechanism["name"]: mechanism["class"] for mechanism in described["mechanisms"]}
+    parts = {part: {name: classes[name] for name in names} for part, names in KERNEL_PARTS.items()}
+    by_class = [f'{classes[name]}: "{name}";' for name in KERNEL_MECHANISMS]
+    return "\n".join(
+        [
+            KERNEL_CLASSES_HEADER,
+            f"export const VERSION = {json.dumps(described['version'])};\n",
+            "/** By the part that has their code: the mechanisms, and their classes. */",
+            f"export const PARTS = {json.dumps(parts)} as const;\n",
+            interface("NameOf", "The names of the classes' mechanisms.", by_class),
+        ]
+    )
 
 
 def source() -> str:
@@ -292,7 +312,15 @@ def generate() -> dict[Path, str]:
     command: list[str | Path] = [toolchain.venv(), Path(__file__), "--emit"]
     done = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True)
     emitted: dict[str, str] = json.loads(done.stdout)
-    return {target: formatted(emitted[target.name], target) for target in (TYPES, TRAINING, DESCRIPTION, RULES)}
+    return {WEB / target: formatted(text, WEB / target) for target, text in emitted.items()}
+
+
+def emit() -> dict[str, str]:
+    """Every file's text as it comes, by its place in web/, in a Python that has the package."""
+    texts = {TYPES: source(), TRAINING: training_source(), DESCRIPTION: description_source()}
+    texts |= {KERNEL_CLASSES: kernel_classes_source()}
+    texts |= {target: rules_source(part) for part, target in RULES.items()}
+    return {str(target.relative_to(WEB)): text for target, text in texts.items()}
 
 
 def main() -> int:
@@ -301,18 +329,13 @@ def main() -> int:
     parser.add_argument("--emit", action="store_true", help=argparse.SUPPRESS)  # runs where the package is installed
     arguments = parser.parse_args()
     if arguments.emit:
-        emitted = {
-            TYPES: source(),
-            TRAINING: training_source(),
-            DESCRIPTION: description_source(),
-            RULES: rules_source(),
-        }
-        json.dump({target.name: text for target, text in emitted.items()}, sys.stdout)
+        json.dump(emit(), sys.stdout)
         return 0
     current = True
     for target, text in generate().items():
         name = target.relative_to(toolchain.ROOT)
         if not arguments.check:
+            target.parent.mkdir(exist_ok=True)
             target.write_text(text)
             print(name)
         elif not target.exists() or target.read_text() != text:

@@ -8,7 +8,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
@@ -43,6 +43,15 @@ const VARIANTS = [
   },
 ];
 
+/** Of the kernels' runtime, what is fetched when it is asked for: the files of the package, and their sources. */
+const PIECES = {
+  wasm_batching: "batching.ts",
+  wasm_client: "worker_client.ts",
+  wasm_description: "description.gen.ts",
+  wasm_heads: "heads.ts",
+  wasm_memory: "memory.ts",
+};
+
 async function buildLibrary() {
   await rm(LIB, { recursive: true, force: true });
   for (const variant of VARIANTS) await buildVariant(variant);
@@ -59,7 +68,8 @@ async function buildLibrary() {
 }
 
 async function buildVariant({ folder, options, plugins }) {
-  const library = { ...common, ...options, outdir: folder, minify: true, write: false };
+  const library = { ...common, ...options, outdir: folder, minify: true, write: false, metafile: true };
+  const core = { files: new Set(), exports: new Set() };
   const builds = [
     // The kernels' runtime is a part that is fetched when it is loaded.
     {
@@ -72,24 +82,20 @@ async function buildVariant({ folder, options, plugins }) {
       chunkNames: "part-[hash]",
       plugins,
     },
-    // Where only it is wanted it is one file, and one more each for who wants a worker, a stream, or to know what there is.
+    // Where only it is wanted it is one file,
     {
-      entryPoints: { wasm: join(WEB, "src/wasm/index.ts") },
+      entryPoints: { wasm: join(WEB, "src/wasm/core.ts") },
+      plugins: [...Object.entries(PIECES).map(([name, file]) => elsewhere(file, name)), ...plugins],
+    },
+    // and one more for each of what not everybody wants, which has the rest from the first.
+    ...Object.entries(PIECES).map(([name, file]) => ({
+      entryPoints: { [name]: join(WEB, "src/wasm", file) },
       plugins: [
-        elsewhere(/\/worker_client\.js$/, "./wasm_client.js"),
-        elsewhere(/\/description\.gen\.js$/, "./wasm_description.js"),
-        elsewhere(/\/batching\.js$/, "./wasm_batching.js"),
+        ...Object.entries(PIECES).map(([other, path]) => elsewhere(path, other)),
+        ofCore(core),
         ...plugins,
       ],
-    },
-    {
-      entryPoints: {
-        wasm_batching: join(WEB, "src/wasm/batching.ts"),
-        wasm_client: join(WEB, "src/wasm/worker_client.ts"),
-        wasm_description: join(WEB, "src/wasm/description.gen.ts"),
-      },
-      plugins: [elsewhere(/\/errors\.js$/, "./wasm.js"), ...plugins],
-    },
+    })),
     {
       entryPoints: { worker: join(WEB, "src/worker.ts"), wasm_worker: join(WEB, "src/wasm/worker.ts") },
       plugins,
@@ -97,8 +103,17 @@ async function buildVariant({ folder, options, plugins }) {
   ];
   await mkdir(folder, { recursive: true });
   for (const part of builds) {
-    const { outputFiles } = await build({ ...library, ...part });
-    for (const { path, text } of outputFiles) await writeFile(path, await smaller(text));
+    const { outputFiles, metafile } = await build({ ...library, ...part });
+    if (part.entryPoints.wasm) {
+      const [{ inputs, exports }] = Object.values(metafile.outputs);
+      core.files = new Set(Object.keys(inputs).map((path) => resolve(path)));
+      core.files.delete(join(WEB, "src/protocol.ts")); // of which it has a line
+      core.exports = new Set(exports);
+    }
+    for (const { path, text } of outputFiles) {
+      checkImports(path, text, core.exports);
+      await writeFile(path, await smaller(text));
+    }
   }
 }
 
@@ -125,12 +140,48 @@ function withoutAddons() {
   };
 }
 
-/** Imports of a module that stay imports, of another file of the package. */
-function elsewhere(filter, path) {
+/** Imports of a source of the kernels' runtime that stay imports, of another file of the package. */
+function elsewhere(source, name) {
   return {
     name: "elsewhere",
-    setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })),
+    setup: ({ onResolve }) => {
+      const filter = new RegExp(`/${source.replace(/\.ts$/, "").replaceAll(".", "\\.")}\\.js$`);
+      onResolve({ filter }, ({ kind, path, resolveDir }) => {
+        const isMeant = resolve(resolveDir, path) === join(WEB, "src/wasm", source.replace(/\.ts$/, ".js"));
+        return isMeant && kind === "dynamic-import" ? { path: `./${name}.js`, external: true } : undefined;
+      });
+    },
   };
+}
+
+/** What wasm.js holds already comes from there. */
+function ofCore(core) {
+  return {
+    name: "of-core",
+    setup: ({ onResolve }) =>
+      onResolve({ filter: /^\.\.?\/.*\.js$/ }, ({ kind, path, resolveDir }) =>
+        kind === "import-statement" && core.files.has(resolve(resolveDir, path.replace(/\.js$/, ".ts")))
+          ? { path: "./wasm.js", external: true }
+          : undefined,
+      ),
+  };
+}
+
+/** Imports that are never made. */
+function without(filter) {
+  return {
+    name: "without",
+    setup: ({ onResolve }) => onResolve({ filter }, () => ({ path: "./wasm.js", external: true })),
+  };
+}
+
+/** Of wasm.js only what core.ts exports. */
+function checkImports(path, text, exported) {
+  for (const [, names] of text.matchAll(/import\s*\{([^}]*)\}\s*from\s*"\.\/wasm\.js"/g)) {
+    for (const name of names.split(",").map((each) => each.trim().split(" as ")[0]))
+      if (!exported.has(name))
+        throw new Error(`${basename(path)} imports ${name}, which src/wasm/core.ts lacks`);
+  }
 }
 
 /** What both variants share lies in the folder above the second. */
@@ -157,7 +208,7 @@ async function buildPage() {
     },
     outdir: PAGE,
     minify: true,
-    plugins: [elsewhere(/\/(wasm|native)\/load\.js$/, "./wasm.js")], // the page runs Pyodide and never asks for the other
+    plugins: [without(/\/(wasm|native)\/load\.js$/)], // the page runs Pyodide and never asks for the others
   });
   for (const file of ["index.html", "icon.svg", "digits_job.py"]) {
     await copyFile(join(WEB, "demo", file), join(PAGE, file));

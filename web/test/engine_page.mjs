@@ -11,14 +11,6 @@ import { checks } from "./wasm_checks.mjs";
 import { checkVectors } from "./wasm_golden.mjs";
 import { workerChecks } from "./wasm_worker_checks.mjs";
 
-const NAMES = [
-  "cross_attention",
-  "flash",
-  "local_global",
-  "multi_head",
-  "scaled_dot_product",
-  "self_attention",
-];
 const report = { done: false, results: [], agent: navigator.userAgent };
 globalThis.report = report;
 
@@ -44,13 +36,14 @@ async function kernels() {
   report.backend = best.backend;
   report.supported = api.supportedBackends();
   report.startMilliseconds = performance.now() - started;
+  await best.preload("all");
   for (const backend of api.supportedBackends()) {
-    const ra = await api.load({ backend });
+    const ra = await api.load({ backend, preload: "all" });
     for (const [what, body] of checks) {
       if (backend !== best.backend && once(what)) continue;
       await run(`${backend}: ${what}`, () => body(ra, api, backend));
     }
-    for (const name of NAMES)
+    for (const name of best.mechanisms)
       await run(`${backend}: golden vectors of ${name}`, async () => {
         const vectors = await vectorsOf(name);
         equal(checkVectors(ra, name, vectors), vectors.cases.length, "the cases that passed");

@@ -109,7 +109,7 @@ check("a memory is sent to each worker once; parameters reach all of them", asyn
   });
   await bank.dispose();
   const source = await api.load({ runtime: "wasm" });
-  const taught = source.createSync("multi_head", { dim: 4, numHeads: 2, seed: 5 });
+  const taught = await source.create("multi_head", { dim: 4, numHeads: 2, seed: 5 });
   const heads = await pool.create("multi_head", { dim: 4, numHeads: 2 });
   await heads.loadStateDict(taught.stateDictSync());
   const items = count(8).map((i) => [queryOf(i), keys, keys]);
@@ -269,11 +269,8 @@ check("the successor of a worker has its parameters; deaths are told", async (ap
   const told = [];
   const immortalise = await mortality((i) => (i === 9 ? "exit" : undefined));
   const pool = await api.openPool({ ...MORTAL, workers: 1, onWorkerLost: (error) => told.push(error) });
-  const taught = (await api.load({ runtime: "wasm" })).createSync("multi_head", {
-    dim: 4,
-    numHeads: 2,
-    seed: 5,
-  });
+  const source = await api.load({ runtime: "wasm" });
+  const taught = await source.create("multi_head", { dim: 4, numHeads: 2, seed: 5 });
   const heads = await pool.create("multi_head", { dim: 4, numHeads: 2 });
   await heads.loadStateDict(taught.stateDictSync());
   await throws(

@@ -42,7 +42,7 @@ for (const backend of ["wasm-relaxed-simd", "wasm-simd128", "wasm-scalar"]) {
   describe(backend, () => {
     before(() =>
       page.evaluate(async (wanted) => {
-        globalThis.ra = await globalThis.api.load({ backend: wanted });
+        globalThis.ra = await globalThis.api.load({ backend: wanted, preload: "all" });
       }, backend),
     );
     checks.forEach(([what], i) => {
@@ -154,6 +154,66 @@ test("the first result of a fresh page comes within 60 ms", async () => {
   taken.sort((a, b) => a - b);
   console.log(`first result: ${taken.map((ms) => ms.toFixed(0)).join(", ")} ms`);
   assert.ok(taken[0] <= 60, `the best of ${taken} is above 60 ms`);
+});
+
+test("a page fetches the code of what it makes, and no other", async () => {
+  const context = await browser.newContext();
+  const fresh = await context.newPage();
+  const fetched = [];
+  fresh.on("request", (request) => fetched.push(new URL(request.url()).pathname.split("/").at(-1)));
+  await fresh.goto(`${server.url}test/wasm.html`);
+  const scripts = () => fetched.filter((name) => name.startsWith("wasm") && name.endsWith(".js")).sort();
+  const refused = await fresh.evaluate(async () => {
+    globalThis.api = await import("/dist/lib/browser/wasm.js");
+    globalThis.ra = await globalThis.api.load();
+    globalThis.early = globalThis.ra.MultiHeadAttention;
+    const found = [];
+    const config = { dim: 4, numHeads: 2 };
+    for (const body of [
+      () => globalThis.ra.createSync("multi-head", config),
+      () => new globalThis.early(config),
+      () => globalThis.ra.memorySync([[1]]),
+      () => globalThis.ra.createSync("multi_hed", config),
+    ])
+      try {
+        body();
+      } catch ({ name, message }) {
+        found.push(`${name}: ${message}`);
+      }
+    globalThis.ra.createSync("scaled_dot_product", { dim: 1 }).forwardSync([[1]], [[1]], [[5]]);
+    return found;
+  });
+  assert.deepEqual(scripts(), ["wasm.js"]);
+  const [bySync, byClass, byMemory, byTypo] = refused;
+  const absent =
+    /^LoadError: multi_head is not loaded; expected `await create\("multi_head", …\)` before, or load/;
+  assert.match(bySync, absent);
+  assert.match(byClass, absent);
+  assert.match(byMemory, /^LoadError: memory is not loaded; expected `await memory\(…\)` before/);
+  assert.match(byTypo, /^InvalidConfigError: unknown mechanism 'multi_hed'; did you mean 'multi_head'\?/);
+  const made = await fresh.evaluate(async () => {
+    const { ra, early } = globalThis;
+    const config = { dim: 4, numHeads: 2 };
+    const heads = [await ra.create("multi_head", config), ra.createSync("self_attention", config)];
+    heads.push(new early(config), new ra.MultiHeadAttention(config), await ra.CrossAttention.create(config));
+    await ra.preload(["memory"]);
+    ra.memorySync([[1]]).free();
+    return heads.map((each) => each.constructor.name);
+  });
+  const all = [
+    "MultiHeadAttention",
+    "SelfAttention",
+    "MultiHeadAttention",
+    "MultiHeadAttention",
+    "CrossAttention",
+  ];
+  assert.deepEqual(made, all);
+  assert.deepEqual(scripts(), ["wasm.js", "wasm_heads.js", "wasm_memory.js"]);
+  const preload = (what) =>
+    fresh.evaluate((names) => globalThis.api.load({ preload: names }).catch(String), what);
+  assert.match(await preload(["multi_hed"]), /InvalidConfigError: unknown mechanism 'multi_hed'/);
+  assert.match(await preload("heads"), /UnsupportedError: preload is heads; expected "all"/);
+  await context.close();
 });
 
 test("nothing went wrong unseen", () => assert.deepEqual(complaints, []));

@@ -102,7 +102,7 @@ check("too many keys are refused", (ra, api) => {
 });
 
 check("the memory grows under calls, and results stay right", async (_, { load }, backend) => {
-  const ra = await load({ backend });
+  const ra = await load({ backend, preload: ["memory"] });
   const before = ra.heap.bytes;
   const sdpa = ra.createSync("scaled_dot_product", { dim: 8 });
   const banks = [];

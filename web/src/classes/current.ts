@@ -18,6 +18,7 @@ export interface Backing {
   readonly mechanisms: readonly string[];
   create(name: string, config: never): Promise<unknown>;
   createSync?(name: string, config: never): unknown;
+  preload?(what: "all"): Promise<void>;
   memorySync?(keys: never, values?: never, options?: never): unknown;
   close(): void;
   /** Where it has parts of training. */
@@ -35,7 +36,14 @@ let current: Backing | undefined;
  * what load()'s options say. A runtime that is loaded already may be given instead.
  */
 export async function init(runtime: InitOptions | Backing = { runtime: "wasm" }): Promise<void> {
-  current = "create" in runtime ? runtime : await load(runtime as LoadOptions);
+  if ("create" in runtime) {
+    await runtime.preload?.("all");
+    current = runtime;
+  } else {
+    // Constructors answer at once: what they make is to be there.
+    const options = runtime.runtime === "wasm" ? { preload: "all", ...runtime } : runtime;
+    current = await load(options as LoadOptions);
+  }
 }
 
 /** @internal */

@@ -13,5 +13,5 @@ export async function fallBack(reason: string): Promise<KernelsHere> {
     else console.warn(message);
   }
   const { load } = await import("../wasm/load.js");
-  return load();
+  return load({ preload: "all" });
 }

@@ -29,7 +29,9 @@ export async function load(options: NativeOptions = {}): Promise<KernelsHere> {
     return fallBack((error as Error).message);
   }
   const kernels = new NativeKernels(addon, chooseTarget(addon, backend), await threadsOf(threads));
-  return new KernelRuntime(kernels) as unknown as KernelsHere;
+  const runtime = new KernelRuntime(kernels);
+  await runtime.preload("all"); // it lies on the disk
+  return runtime as unknown as KernelsHere;
 }
 
 async function threadsOf(wanted: unknown): Promise<number> {

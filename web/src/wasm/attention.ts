@@ -11,8 +11,8 @@ import {
 import { camel, mapKeys, snake } from "../naming.js";
 import { type Tensor, tensor } from "../tensor.js";
 import { addends, type KeyLengths, type ScoreOptions } from "./addends.js";
+import { Bank } from "./bank.js";
 import type { Engine, Scoring } from "./engine.js";
-import { Memory } from "./memory.js";
 import { isResident, refuse, type Shape, sizeOf } from "./numbers.js";
 import { type Settings, settle, shown, written } from "./settings.js";
 import { type Binding, Signature } from "./signature.js";
@@ -113,7 +113,7 @@ export abstract class KernelAttention {
     if (isObject && !isShaped && !("$array" in item)) {
       const given = mapKeys(item, snake);
       const arrays = inputs.map(({ name, optional }) => {
-        const isHeld = name === "values" && given.keys instanceof Memory;
+        const isHeld = name === "values" && given.keys instanceof Bank;
         if (!optional && !isHeld && !(name in given)) {
           throw new UnsupportedError(`${name} is missing; expected ${wanted}`);
         }
@@ -164,7 +164,7 @@ export abstract class KernelAttention {
   }
 
   /** What a Memory's rows are for this object is made now, where it is not as they are. @internal */
-  keep(_memory: Memory): void {
+  keep(_memory: Bank): void {
     this.open();
     if (this.mechanism.inputs.length > 1) return;
     throw new UnsupportedError(
@@ -174,12 +174,7 @@ export abstract class KernelAttention {
 
   /** The outputs of queries one after the other; keys and values stay in the kernels' memory until the last. */
   async *forwardStream(...args: unknown[]): AsyncGenerator<Tensor, void, undefined> {
-    yield* (await import("./batching.js")).stream(this, args);
-  }
-
-  /** @internal */
-  remember(keys: unknown, values: unknown): Memory {
-    return new Memory(this.home, keys, values);
+    yield* (await import("./batching.js")).stream(this, this.home, args);
   }
 
   /** Calls a method by its Python or JavaScript name. */
@@ -257,7 +252,7 @@ export abstract class KernelAttention {
     const inputs: [string, unknown][] = [];
     positional.forEach((value, i) => {
       const name = names[i] as string;
-      if (!(value instanceof Memory)) inputs.push([name, value]);
+      if (!(value instanceof Bank)) inputs.push([name, value]);
       else if (name !== "keys")
         throw new UnsupportedError(`${name} is a Memory; expected it in the place of keys`);
       else {

@@ -3,7 +3,8 @@ import { batchHere } from "../batches.js";
 import { UnsupportedError } from "../errors.js";
 import { forwardStream } from "../stream.js";
 import type { Tensor } from "../tensor.js";
-import type { KernelAttention } from "./attention.js";
+import type { Home, KernelAttention } from "./attention.js";
+import { Bank } from "./bank.js";
 
 export function batch(
   attention: KernelAttention,
@@ -17,11 +18,12 @@ export function batch(
 
 export function stream(
   attention: KernelAttention,
+  home: Home,
   [queries, keys, values, options]: readonly unknown[],
 ): AsyncGenerator<Tensor, void, undefined> {
   const source = {
-    keep: async (k: unknown, v: unknown) => attention.remember(k, v),
-    isMemory: (k: unknown) => typeof k === "object" && k !== null && "evictSync" in k,
+    keep: async (k: unknown, v: unknown) => new (await import("./memory.js")).Memory(home, k, v),
+    isMemory: (k: unknown) => k instanceof Bank,
     forward: async (query: unknown, bank: object, call: object) => attention.forwardSync(query, bank, call),
   };
   const { signal } = (options ?? {}) as { signal?: unknown };

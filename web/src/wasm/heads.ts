@@ -4,13 +4,15 @@ import { InvalidConfigError, OutOfBoundsError, UnsupportedError } from "../error
 import type { Tensor } from "../tensor.js";
 import { ofHead, type ScoreOptions } from "./addends.js";
 import { type Home, KernelAttention, newOutput } from "./attention.js";
+import { Bank } from "./bank.js";
 import type { Scoring } from "./engine.js";
-import { Memory } from "./memory.js";
 import type { Resident, Source } from "./numbers.js";
 import { Parameters } from "./parameters.js";
 import { type Settings, shown } from "./settings.js";
 import type { Binding } from "./signature.js";
 import type { Operand } from "./staging.js";
+
+export { RULES } from "./rules/heads.gen.js";
 
 const INPUTS = ["query", "keys", "values"];
 
@@ -163,7 +165,7 @@ export class Headed extends KernelAttention {
     return null;
   }
 
-  override keep(memory: Memory): void {
+  override keep(memory: Bank): void {
     super.keep(memory);
     memory.check();
     this.signature.bind([
@@ -240,7 +242,7 @@ export class Headed extends KernelAttention {
       return array;
     };
     try {
-      const memory = args[1] instanceof Memory ? args[1] : undefined;
+      const memory = args[1] instanceof Bank ? args[1] : undefined;
       const bank = memory && this.#ofMemory(memory, scoring.normalize);
       const [query, keys, values] = INPUTS.slice(0, binding.arrays.length).map((name, i): Operand => {
         const source = binding.arrays[i] as Source;
@@ -272,7 +274,7 @@ export class Headed extends KernelAttention {
   }
 
   /** A memory's keys and values as the heads read them, which it keeps. */
-  #ofMemory(memory: Memory, normalize: boolean): readonly Resident[] {
+  #ofMemory(memory: Bank, normalize: boolean): readonly Resident[] {
     const { width } = this.#sizes;
     const parameters = this.#parameters;
     if (!parameters)
@@ -288,6 +290,8 @@ export class Headed extends KernelAttention {
     });
   }
 }
+
+export const BODIES = { multi_head: Headed, self_attention: Headed, cross_attention: Headed };
 
 function sizesOf({ inputs }: Rules, settings: Settings): Sizes {
   const {

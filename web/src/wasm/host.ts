@@ -24,6 +24,7 @@ export class KernelHost implements Host {
   async start(assets: KernelAssets, progress: (p: Progress) => void): Promise<Answer> {
     progress({ stage: "Loading the attention kernels", fraction: 0.1 });
     this.#runtime = new KernelRuntime(new ModuleKernels(await instantiate(assets.module)));
+    await this.#runtime.preload("all");
     progress({ stage: "Ready", fraction: 1 });
     return this.request("describe", {});
   }

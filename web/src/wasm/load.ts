@@ -21,6 +21,7 @@ export async function load(options: KernelOptions = {}): Promise<KernelsHere | K
   }
   onProgress?.({ stage: "Loading the attention kernels", fraction: 0.1 });
   const runtime = new KernelRuntime(new ModuleKernels(await instantiate(module)));
+  await runtime.preload(options.preload ?? (IN_NODE ? "all" : []));
   onProgress?.({ stage: "Ready", fraction: 1 });
   return runtime as unknown as KernelsHere;
 }

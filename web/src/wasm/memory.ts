@@ -8,6 +8,7 @@ import {
 } from "../errors.js";
 import { type Tensor, tensor } from "../tensor.js";
 import type { Home } from "./attention.js";
+import { Bank } from "./bank.js";
 import {
   given,
   type Numbers,
@@ -35,7 +36,7 @@ interface Part {
   readonly width: number;
 }
 
-export class Memory {
+export class Memory extends Bank {
   readonly #home: Home;
   readonly #store: Store = { keys: 0, values: 0, derived: undefined };
   readonly #lead: Shape;
@@ -49,6 +50,7 @@ export class Memory {
 
   /** keys (..., n, dim), values (..., n, dimValue); without values the keys are brought back. */
   constructor(home: Home, keys: unknown, values?: unknown, { capacity }: { capacity?: unknown } = {}) {
+    super();
     home.check();
     this.#home = home;
     const arrays = [numbers("keys", keys)];

@@ -1,30 +1,27 @@
 /** A loaded runtime in this thread: the classes over one instance of the kernels. */
 import type { Description, Rules } from "../description.js";
-import { InvalidConfigError, RuntimeLostError, UnsupportedError } from "../errors.js";
+import { InvalidConfigError, LoadError, RuntimeLostError, UnsupportedError } from "../errors.js";
 import type { Home, KernelAttention } from "./attention.js";
 import { Engine } from "./engine.js";
-import { Headed } from "./heads.js";
 import type { Kernels } from "./kernels.js";
-import { Memory } from "./memory.js";
-import { RULES, VERSION } from "./rules.gen.js";
-import { ScaledDotProduct } from "./scaled_dot_product.js";
+import { PARTS, VERSION } from "./mechanisms.gen.js";
+import type { Memory } from "./memory.js";
+import { type Body, FETCH, type Part } from "./parts.js";
+import * as plain from "./scaled_dot_product.js";
 import { didYouMean } from "./suggest.js";
 
-type Class = new (config?: object) => KernelAttention;
-
-const BODIES: Readonly<Record<string, typeof ScaledDotProduct | typeof Headed>> = {
-  scaled_dot_product: ScaledDotProduct,
-  flash: ScaledDotProduct,
-  local_global: ScaledDotProduct, // inside of a window, which is a setting
-  multi_head: Headed,
-  self_attention: Headed,
-  cross_attention: Headed,
-};
+interface Class {
+  new (config?: object): KernelAttention;
+  create(config?: object): Promise<KernelAttention>;
+}
 
 export class KernelRuntime {
   readonly #kernels: Kernels;
   readonly #engine: Engine;
+  /** Of the mechanisms whose code is here. */
   readonly #classes = new Map<string, Class>();
+  readonly #partOf = new Map<string, keyof typeof PARTS>();
+  #Memory: typeof Memory | undefined;
   #alive = 0;
   #closed = false;
   /** Frees what was never disposed, some time after its owner was forgotten. */
@@ -37,11 +34,14 @@ export class KernelRuntime {
   constructor(kernels: Kernels) {
     this.#kernels = kernels;
     this.#engine = new Engine(kernels);
-    for (const mechanism of RULES) {
-      const Class = this.#makeClass(mechanism);
-      this.#classes.set(mechanism.name, Class);
-      Object.defineProperty(this, mechanism.class, { value: Class, enumerable: true });
+    for (const [part, names] of Object.entries(PARTS)) {
+      for (const [name, Class] of Object.entries(names)) {
+        this.#partOf.set(name, part as keyof typeof PARTS);
+        const get = () => this.#classes.get(name) ?? this.#standIn(name);
+        Object.defineProperty(this, Class, { get, enumerable: true });
+      }
     }
+    this.#add(plain);
   }
 
   /** The version of the package. */
@@ -56,7 +56,7 @@ export class KernelRuntime {
 
   /** The names that create() takes. */
   get mechanisms(): string[] {
-    return [...this.#classes.keys()];
+    return [...this.#partOf.keys()];
   }
 
   /** Bytes of the kernels' memory, and how many of them are in use. */
@@ -80,29 +80,41 @@ export class KernelRuntime {
     return { ...DESCRIPTION, backend: this.backend, handles: this.handles };
   }
 
+  /**
+   * Fetches the code of mechanisms, and of "memory", so that createSync(), `new` and memorySync() find it; "all" is all.
+   * create() and memory() do so by themselves.
+   */
+  async preload(what: "all" | readonly string[]): Promise<void> {
+    if (what !== "all" && !Array.isArray(what)) {
+      throw new UnsupportedError(`preload is ${String(what)}; expected "all", or an array of mechanisms`);
+    }
+    const names = what === "all" ? [...this.#partOf.keys(), MEMORY] : what.map(idOf);
+    await Promise.all(names.map((name) => this.#fetch(name)));
+  }
+
   /** A mechanism by its name: "scaled_dot_product", "scaled-dot-product". Raises where the config is not accepted. */
   async create(name: string, config: object = {}): Promise<KernelAttention> {
+    await this.#fetch(idOf(name));
     return this.createSync(name, config).ready;
   }
 
   /** The same at once; calls raise where the config is not accepted. */
   createSync(name: string, config: object = {}): KernelAttention {
-    const id = name.replaceAll("-", "_");
+    const id = idOf(name);
     const Class = this.#classes.get(id);
-    if (!Class) {
-      const known = [...this.#classes.keys()];
-      throw new InvalidConfigError(`unknown mechanism '${name}'${didYouMean(id, known)}`);
-    }
+    if (!Class) throw this.#partOf.has(id) ? absent(id, `create("${id}", …)`) : this.#unknown(name);
     return new Class(config);
   }
 
   /** Keys and values that stay in the kernels' memory; pass the result in their place. */
   async memory(keys: unknown, values?: unknown, options?: { capacity?: unknown }): Promise<Memory> {
+    await this.#fetch(MEMORY);
     return this.memorySync(keys, values, options);
   }
 
   memorySync(keys: unknown, values?: unknown, options?: { capacity?: unknown }): Memory {
-    return new Memory(this.#home(), keys, values, options);
+    if (!this.#Memory) throw absent(MEMORY, "memory(…)");
+    return new this.#Memory(this.#home(), keys, values, options);
   }
 
   /** Ends the runtime: everything that it made stops working. */
@@ -148,11 +160,46 @@ export class KernelRuntime {
     release();
   }
 
-  #makeClass(mechanism: Rules): Class {
+  async #fetch(id: string): Promise<void> {
+    if (this.#classes.has(id) || (id === MEMORY && this.#Memory)) return;
+    const part = this.#partOf.get(id);
+    if (id !== MEMORY && !part) throw this.#unknown(id);
+    try {
+      if (id === MEMORY) this.#Memory = (await import("./memory.js")).Memory;
+      else this.#add(await FETCH[part as keyof typeof FETCH]());
+    } catch (error) {
+      throw new LoadError(`the code of ${id} cannot be loaded: ${(error as Error).message}`);
+    }
+  }
+
+  #add({ RULES, BODIES }: Part): void {
+    for (const mechanism of RULES) {
+      const { name } = mechanism;
+      if (!this.#classes.has(name)) this.#classes.set(name, this.#makeClass(mechanism, BODIES[name] as Body));
+    }
+  }
+
+  #unknown(name: string): InvalidConfigError {
+    return new InvalidConfigError(`unknown mechanism '${name}'${didYouMean(idOf(name), this.mechanisms)}`);
+  }
+
+  /** The class of a mechanism until its code is here. */
+  #standIn(name: string): Class {
+    const runtime = this;
+    return class {
+      static create(config?: object): Promise<KernelAttention> {
+        return runtime.create(name, config);
+      }
+      constructor(config?: object) {
+        // biome-ignore lint/correctness/noConstructorReturn: what comes is of the class that was fetched meanwhile
+        return runtime.createSync(name, config);
+      }
+    } as unknown as Class;
+  }
+
+  #makeClass(mechanism: Rules, Body: Body): Class {
     const home = this.#home();
-    const Body = BODIES[mechanism.name];
-    if (!Body) throw new UnsupportedError(`the kernels' runtime has no class for ${mechanism.name}`);
-    const Class = class extends (Body as typeof ScaledDotProduct) {
+    const Class = class extends (Body as typeof plain.ScaledDotProduct) {
       static async create(config: object = {}): Promise<KernelAttention> {
         return new Class(config).ready;
       }
@@ -172,6 +219,12 @@ export class KernelRuntime {
     return Class;
   }
 }
+
+const MEMORY = "memory";
+const idOf = (name: string): string => name.replaceAll("-", "_");
+
+const absent = (id: string, first: string): LoadError =>
+  new LoadError(`${id} is not loaded; expected \`await ${first}\` before, or load({ preload: ["${id}"] })`);
 
 /** forward beside forwardSync: the arguments are read at once, errors reject. */
 function defineAsync(prototype: KernelAttention, method: string): void {

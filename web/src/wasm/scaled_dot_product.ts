@@ -1,12 +1,13 @@
 /** ScaledDotProductAttention and FlashAttention: the engine's call itself; LocalGlobalAttention: that in a window. */
 import { type Tensor, tensor } from "../tensor.js";
 import { KernelAttention, newOutput } from "./attention.js";
-
+import { Bank } from "./bank.js";
 import { attendPlain, plainMatrix } from "./everyday.js";
-import { Memory } from "./memory.js";
 import type { Settings } from "./settings.js";
 import type { Binding } from "./signature.js";
 import type { Operand } from "./staging.js";
+
+export { RULES } from "./rules/plain.gen.js";
 
 const INPUTS = ["query", "keys", "values"];
 
@@ -50,7 +51,7 @@ export class ScaledDotProduct extends KernelAttention {
     const { settings } = this;
     if (settings.normalize || settings.window !== undefined) return undefined;
     const memory = args[1];
-    const isMemory = memory instanceof Memory;
+    const isMemory = memory instanceof Bank;
     if (args.length !== (isMemory ? 2 : 3)) return undefined;
     const query = plainMatrix(args[0]);
     if (isMemory) memory.check();
@@ -79,7 +80,7 @@ export class ScaledDotProduct extends KernelAttention {
       Operand["source"],
       Operand["source"] | undefined,
     ];
-    const unit = memory instanceof Memory && this.settings.normalize === true;
+    const unit = memory instanceof Bank && this.settings.normalize === true;
     return [
       { source: query, width },
       unit ? { source: memory.unitKeys(width), width, isUnit: true } : { source: keys, width },
@@ -87,3 +88,9 @@ export class ScaledDotProduct extends KernelAttention {
     ];
   }
 }
+
+export const BODIES = {
+  scaled_dot_product: ScaledDotProduct,
+  flash: ScaledDotProduct,
+  local_global: ScaledDotProduct, // inside of a window, which is a setting
+};

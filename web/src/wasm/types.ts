@@ -6,6 +6,7 @@ import type { AttendOptions, MemoryOptions, MemoryState, Memory as RemoteMemory 
 import type { Progress } from "../protocol.js";
 import type { Queries, StreamOptions } from "../stream.js";
 import type { ArrayInput, MaskInput, Tensor } from "../tensor.js";
+import type { NameOf } from "./mechanisms.gen.js";
 import type { Backend } from "./module.js";
 import type { KernelRuntime } from "./runtime.js";
 
@@ -24,20 +25,16 @@ export interface KernelOptions {
   backend?: Backend;
   /** A module that was compiled already, in the place of one to be found and fetched. */
   module?: WebAssembly.Module;
+  /**
+   * Whose code is fetched before load() answers, beside that of scaled_dot_product, flash and local_global; "all" is all,
+   * and what Node has anyway. create() and memory() fetch what they need; createSync(), `new` and memorySync() cannot.
+   */
+  preload?: "all" | readonly (Name | "memory")[];
   onProgress?: (progress: Progress) => void;
   /** @internal */
   watch?: boolean;
 }
 
-/** The classes of this runtime. */
-interface NameOf {
-  CrossAttention: "cross_attention";
-  FlashAttention: "flash";
-  LocalGlobalAttention: "local_global";
-  MultiHeadAttention: "multi_head";
-  ScaledDotProductAttention: "scaled_dot_product";
-  SelfAttention: "self_attention";
-}
 type ClassName = keyof NameOf & keyof Mechanisms;
 type Name = NameOf[ClassName] & keyof MechanismsByName;
 type Config<N extends Name> = MechanismsByName[N]["config"];

@@ -1,8 +1,6 @@
 // Written by build_scripts/make_types.py from describe(); do not edit. What calls are checked by: no words for readers,
-// which description.gen.ts has.
-import type { Rules } from "../description.js";
-
-export const VERSION = "0.1.0";
+// which ../description.gen.ts has.
+import type { Rules } from "../../description.js";
 
 export const RULES: readonly Rules[] = [
   {
@@ -46,74 +44,6 @@ export const RULES: readonly Rules[] = [
     ],
   },
   {
-    name: "flash",
-    class: "FlashAttention",
-    methods: [
-      "attention_weights",
-      "backward",
-      "forward",
-      "forward_batch",
-      "get_config",
-      "load_state_dict",
-      "num_parameters",
-      "parameters",
-      "reset",
-      "state_dict",
-    ],
-    config: [
-      { name: "dim", type: "int", required: true, default: null, at_least: 1 },
-      { name: "block_size", type: "int | None", required: false, default: null, at_least: 1 },
-      { name: "seed", type: "int", required: false, default: 0, at_least: 0 },
-      { name: "max_sequence_length", type: "int", required: false, default: 100000, at_least: 1 },
-      { name: "scale", type: "float | None", required: false, default: null },
-      { name: "temperature", type: "float", required: false, default: 1.0, above: 0 },
-      { name: "normalize", type: "bool", required: false, default: false },
-      { name: "causal", type: "bool", required: false, default: false },
-      { name: "top_k", type: "int | None", required: false, default: null, at_least: 1 },
-      { name: "dropout", type: "float", required: false, default: 0.0, at_least: 0, below: 1 },
-    ],
-    inputs: [
-      { name: "query", axes: ["...", "n_query", "dim"], optional: false },
-      { name: "keys", axes: ["...", "n_key", "dim"], optional: false },
-      { name: "values", axes: ["...", "n_key", "dim_value"], optional: false },
-    ],
-  },
-  {
-    name: "local_global",
-    class: "LocalGlobalAttention",
-    methods: [
-      "attention_weights",
-      "backward",
-      "forward",
-      "forward_batch",
-      "get_attention_mask",
-      "get_config",
-      "load_state_dict",
-      "num_parameters",
-      "parameters",
-      "reset",
-      "state_dict",
-    ],
-    config: [
-      { name: "dim", type: "int", required: true, default: null, at_least: 1 },
-      { name: "window", type: "int", required: false, default: 256, at_least: 0 },
-      { name: "global_tokens", type: "int", required: false, default: 1, at_least: 0 },
-      { name: "seed", type: "int", required: false, default: 0, at_least: 0 },
-      { name: "max_sequence_length", type: "int", required: false, default: 100000, at_least: 1 },
-      { name: "scale", type: "float | None", required: false, default: null },
-      { name: "temperature", type: "float", required: false, default: 1.0, above: 0 },
-      { name: "normalize", type: "bool", required: false, default: false },
-      { name: "causal", type: "bool", required: false, default: false },
-      { name: "top_k", type: "int | None", required: false, default: null, at_least: 1 },
-      { name: "dropout", type: "float", required: false, default: 0.0, at_least: 0, below: 1 },
-    ],
-    inputs: [
-      { name: "query", axes: ["...", "n_query", "dim"], optional: false },
-      { name: "keys", axes: ["...", "n_key", "dim"], optional: false },
-      { name: "values", axes: ["...", "n_key", "dim_value"], optional: false },
-    ],
-  },
-  {
     name: "multi_head",
     class: "MultiHeadAttention",
     methods: [
@@ -151,38 +81,6 @@ export const RULES: readonly Rules[] = [
       { name: "query", axes: ["...", "n_query", "dim"], optional: false },
       { name: "keys", axes: ["...", "n_key", "kdim"], optional: false },
       { name: "values", axes: ["...", "n_key", "vdim"], optional: false },
-    ],
-  },
-  {
-    name: "scaled_dot_product",
-    class: "ScaledDotProductAttention",
-    methods: [
-      "attention_weights",
-      "backward",
-      "forward",
-      "forward_batch",
-      "get_config",
-      "load_state_dict",
-      "num_parameters",
-      "parameters",
-      "reset",
-      "state_dict",
-    ],
-    config: [
-      { name: "dim", type: "int", required: true, default: null, at_least: 1 },
-      { name: "seed", type: "int", required: false, default: 0, at_least: 0 },
-      { name: "max_sequence_length", type: "int", required: false, default: 100000, at_least: 1 },
-      { name: "scale", type: "float | None", required: false, default: null },
-      { name: "temperature", type: "float", required: false, default: 1.0, above: 0 },
-      { name: "normalize", type: "bool", required: false, default: false },
-      { name: "causal", type: "bool", required: false, default: false },
-      { name: "top_k", type: "int | None", required: false, default: null, at_least: 1 },
-      { name: "dropout", type: "float", required: false, default: 0.0, at_least: 0, below: 1 },
-    ],
-    inputs: [
-      { name: "query", axes: ["...", "n_query", "dim"], optional: false },
-      { name: "keys", axes: ["...", "n_key", "dim"], optional: false },
-      { name: "values", axes: ["...", "n_key", "dim_value"], optional: false },
     ],
   },
   {

@@ -1,0 +1,27 @@
+// Written by build_scripts/make_types.py; do not edit. The mechanisms that the kernels alone compute.
+
+export const VERSION = "0.1.0";
+
+/** By the part that has their code: the mechanisms, and their classes. */
+export const PARTS = {
+  plain: {
+    scaled_dot_product: "ScaledDotProductAttention",
+    flash: "FlashAttention",
+    local_global: "LocalGlobalAttention",
+  },
+  heads: {
+    multi_head: "MultiHeadAttention",
+    self_attention: "SelfAttention",
+    cross_attention: "CrossAttention",
+  },
+} as const;
+
+/** The names of the classes' mechanisms. */
+export interface NameOf {
+  CrossAttention: "cross_attention";
+  FlashAttention: "flash";
+  LocalGlobalAttention: "local_global";
+  MultiHeadAttention: "multi_head";
+  ScaledDotProductAttention: "scaled_dot_product";
+  SelfAttention: "self_attention";
+}
