@@ -10,8 +10,10 @@
 #include "kernels/measure.c"
 #include "kernels/rows.c"
 #include "kernels/ball.c"
+#include "kernels/points.c"
 #include "kernels/prefix.c"
 #include "kernels/prefix_backward.c"
+#include "kernels/features.c"
 
 /* Each kernel is a static function of its argument struct; here it meets the calling convention. */
 #define RV_KERNEL(name)                                          \

@@ -107,7 +107,8 @@ async function buildVariant({ folder, options, plugins }) {
     if (part.entryPoints.wasm) {
       const [{ inputs, exports }] = Object.values(metafile.outputs);
       core.files = new Set(Object.keys(inputs).map((path) => resolve(path)));
-      core.files.delete(join(WEB, "src/protocol.ts")); // of which it has a line
+      // Of these it has a line or two, and what is only for Node goes away only where IN_NODE is known.
+      for (const own of ["protocol.ts", "places.ts"]) core.files.delete(join(WEB, "src", own));
       core.exports = new Set(exports);
     }
     for (const { path, text } of outputFiles) {

@@ -1,6 +1,5 @@
 /** What wasm.js exports: index.ts, and what the files beside it (PIECES in build.mjs) have from it. */
 export { camel, mapKeys, snake } from "../naming.js";
-export { IN_NODE } from "../places.js";
 export { decode, encode } from "../tensor.js";
 export { ofHead } from "./addends.js";
 export { KernelAttention, newOutput } from "./attention.js";
