@@ -49,6 +49,7 @@ const PIECES = {
   wasm_client: "worker_client.ts",
   wasm_description: "description.gen.ts",
   wasm_heads: "heads.ts",
+  wasm_hyperbolic: "hyperbolic.ts",
   wasm_memory: "memory.ts",
 };
 

@@ -126,7 +126,7 @@ export async function promises(): Promise<void> {
   // @ts-expect-error in a worker nothing is synchronous
   remote.createSync("flash", { dim: 8 });
   // @ts-expect-error the kernels alone have no such class
-  kernels.createSync("hyperbolic", { dim: 8 });
+  kernels.createSync("manifold", { dim: 8 });
   // @ts-expect-error a backend that does not exist
   await load({ runtime: "wasm", backend: "avx512" });
   // @ts-expect-error dim is required

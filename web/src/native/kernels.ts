@@ -16,7 +16,7 @@ const MOST_ELEMENTS = 2 ** 31 - 1;
 /** Room for the argument blocks of all calls; what is never touched costs nothing. */
 const BLOCKS = 1 << 20;
 
-type Held = Float32Array | Uint8Array | BigInt64Array;
+type Held = Float32Array | Float64Array | Uint8Array | BigInt64Array;
 
 /** A block of arguments, as the addon takes them. */
 class NativeCall<Name extends string> extends KernelCall<Name> {
@@ -238,8 +238,12 @@ export class NativeKernels implements Kernels {
     return this.hold(number, Uint8Array.from(data.subarray(first, first + count)));
   }
 
-  stageIntegers(area: Area, data: readonly number[]): number {
-    return this.hold((area as Place).number, BigInt64Array.from(data, BigInt));
+  stageIntegers(area: Area, data: ArrayLike<number>): number {
+    return this.hold((area as Place).number, BigInt64Array.from(data as number[], BigInt));
+  }
+
+  stageDoubles(area: Area, data: ArrayLike<number>): number {
+    return this.hold((area as Place).number, Float64Array.from(data));
   }
 
   begin(area: Area, count: number, out?: Float32Array, at = 0): number {

@@ -54,7 +54,7 @@ export abstract class KernelAttention {
       home.check();
       settings = settle(mechanism, config);
       for (const { name, default: usual } of mechanism.config) {
-        if (SETTINGS.includes(name) || settings[name] === usual) continue;
+        if (this.heeds(name) || settings[name] === usual) continue;
         throw new UnsupportedError(
           `${name} needs load({ runtime: 'pyodide' }); this runtime leaves it at ${shown(usual)}`,
         );
@@ -82,6 +82,9 @@ export abstract class KernelAttention {
     return mapKeys(this.getConfigSync(), camel);
   }
 
+  protected heeds(setting: string): boolean {
+    return SETTINGS.includes(setting);
+  }
   /** Rules between settings. */
   protected checkSettings(_settings: Settings): void {}
   protected abstract fixedAxes(settings: Settings): Record<string, number>;

@@ -35,13 +35,13 @@ export type Output = Float32Array | Resident;
 
 export const isResidentOutput = (out: Output): out is Resident => "pointer" in out;
 
-const SHARED = [
+export const SHARED = [
   "batch", "heads", "kv_heads", "n_query", "n_key", "dim",
   "query_batch", "query_head", "query_row", "key_batch", "key_head", "key_row",
   "mask_batch", "mask_head", "mask_row", "mask_col", "bias_batch", "bias_head", "bias_row", "bias_col",
   "behind", "ahead", "global_tokens", "stop", "scale", "query", "keys", "mask", "bias", "key_lengths", "out",
 ] as const; // biome-ignore format: in the order of kernels.def
-const VALUES = [
+export const VALUES = [
   "dim_value", "value_batch", "value_head", "value_row", "out_batch", "out_head", "out_row", "values", "lse",
 ] as const; // biome-ignore format: likewise
 const GEMM = ["m", "n", "k", "a_row", "a_col", "b_row", "b_col", "stop", "a", "b", "bias", "out"] as const;
@@ -97,7 +97,7 @@ export class Engine {
     const nKey = keys.source.shape.at(-2) as number;
     const problem: Problem = { query, keys, values, scoring, nQuery, nKey };
     const copiedOut = isResidentOutput(out) ? 0 : 4 * nQuery * scoring.heads * values.width;
-    return this.#over(lead, [query, keys, values], scoring, copiedOut, (part, scores) =>
+    return this.over(lead, [query, keys, values], scoring, copiedOut, (part, scores) =>
       attendInWindows(this, problem, part, scores, out),
     );
   }
@@ -109,7 +109,7 @@ export class Engine {
     const size = scoring.heads * nQuery * nKey;
     const call = this.#weights;
     const { kernels, staging } = this;
-    return this.#over(lead, [query, keys], scoring, 4 * size, (part, scores) => {
+    return this.over(lead, [query, keys], scoring, 4 * size, (part, scores) => {
       const placedQuery = staging.place("query", query, part, 0, 0, nQuery, scoring.normalize);
       const placedKeys = staging.place("keys", keys, part, 1, 0, nKey, scoring.normalize);
       if (!this.looksFinite(scoring, nQuery, placedQuery, placedKeys)) return NON_FINITE;
@@ -124,38 +124,54 @@ export class Engine {
 
   /** x (..., k) @ weight (k, n) + bias (n), row by row; the weight is (k, weightRow) of which n columns are taken. */
   project(x: Source, weight: number, weightRow: number, bias: number, n: number, out: Output): void {
+    const { kernels } = this;
+    const k = x.shape.at(-1) as number;
+    const { slots } = this.#gemm;
+    this.rowByRow(x, n, out, (a, m, to) => {
+      const { words } = kernels;
+      words[slots.m] = words[slots.stop] = m;
+      words[slots.n] = n;
+      words[slots.k] = words[slots.a_row] = k;
+      words[slots.a_col] = words[slots.b_col] = 1;
+      words[slots.b_row] = weightRow;
+      kernels.buffer(slots.a, a, m * k);
+      kernels.buffer(slots.b, weight, (k - 1) * weightRow + n);
+      kernels.buffer(slots.bias, bias, bias === 0 ? 0 : n);
+      kernels.buffer(slots.out, to, m * n);
+      return kernels.run(this.#gemm, m * n * k, QUERY_BLOCK);
+    });
+  }
+
+  /** What `work` makes of rows of x (..., k), where they are and how many: rows (..., columns) of out. */
+  rowByRow(
+    x: Source,
+    columns: number,
+    out: Output,
+    work: (from: number, rows: number, to: number) => number,
+  ): number {
     const { kernels, staging } = this;
     const k = x.shape.at(-1) as number;
     const items = isResident(x) ? sizeOf(x.shape.slice(0, -2)) : 1;
     const rows = sizeOf(x.shape.slice(0, -1)) / items;
-    const rowBytes = 4 * (isResident(x) ? 0 : k) + 4 * (isResidentOutput(out) ? 0 : n);
+    const rowBytes = 4 * (isResident(x) ? 0 : k) + 4 * (isResidentOutput(out) ? 0 : columns);
     const most = rowBytes > 0 ? Math.max(QUERY_BLOCK, Math.floor(this.window / rowBytes)) : rows;
-    const { slots } = this.#gemm;
+    let status = 0;
     for (let item = 0; item < items; item++) {
       for (let row = 0; row < rows; row += most) {
         const m = Math.min(most, rows - row);
-        const a = isResident(x)
+        const from = isResident(x)
           ? x.pointer + 4 * (item * x.step + row * k)
           : kernels.stage(staging.areas.query, x.data, row * k, m * k);
-        const at = (item * rows + row) * n;
-        const pointer = isResidentOutput(out)
+        const at = (item * rows + row) * columns;
+        const to = isResidentOutput(out)
           ? out.pointer + 4 * at
-          : kernels.begin(staging.areas.out, m * n, out, at);
-        const { words } = kernels;
-        words[slots.m] = words[slots.stop] = m;
-        words[slots.n] = n;
-        words[slots.k] = words[slots.a_row] = k;
-        words[slots.a_col] = words[slots.b_col] = 1;
-        words[slots.b_row] = weightRow;
-        kernels.buffer(slots.a, a, m * k);
-        kernels.buffer(slots.b, weight, (k - 1) * weightRow + n);
-        kernels.buffer(slots.bias, bias, bias === 0 ? 0 : n);
-        kernels.buffer(slots.out, pointer, m * n);
-        kernels.run(this.#gemm, m * n * k, QUERY_BLOCK);
-        if (!isResidentOutput(out)) kernels.finish(pointer, m * n, out, at);
+          : kernels.begin(staging.areas.out, m * columns, out, at);
+        status |= work(from, m, to);
+        if (!isResidentOutput(out)) kernels.finish(to, m * columns, out, at);
       }
     }
     staging.trim();
+    return status;
   }
 
   /** A mask lets whole tiles go unread: then the arrays are looked through first, little beside many queries. */
@@ -209,7 +225,7 @@ export class Engine {
   }
 
   /** Every part of the items of `lead`, with what scores need placed for it. `copied`: further bytes of an item. */
-  #over(
+  over(
     lead: Shape,
     operands: readonly Operand[],
     scoring: Scoring,

@@ -80,7 +80,9 @@ export interface Kernels {
   /** Where the kernels can read these elements as float32, bytes or int64; valid until the area is used again. */
   stage(area: Area, data: NumberArray, first: number, count: number): number;
   stageBytes(area: Area, data: NumberArray, first: number, count: number): number;
-  stageIntegers(area: Area, data: readonly number[]): number;
+  stageIntegers(area: Area, data: ArrayLike<number>): number;
+  /** Float64 where the kernels can read it. */
+  stageDoubles(area: Area, data: ArrayLike<number>): number;
   /** Where a kernel writes `count` elements: those of `out` from `at` on, or of a new array. */
   begin(area: Area, count: number, out?: Float32Array, at?: number): number;
   /** What it wrote there, as `begin` was told. */
@@ -221,12 +223,18 @@ export class ModuleKernels implements Kernels {
     return pointer;
   }
 
-  stageIntegers(area: Area, data: readonly number[]): number {
+  stageIntegers(area: Area, data: ArrayLike<number>): number {
     const pointer = area.take(8 * data.length);
-    data.forEach((value, i) => {
-      this.words[(pointer >>> 2) + 2 * i] = value;
-      this.words[(pointer >>> 2) + 2 * i + 1] = 0;
-    });
+    for (let i = 0, at = pointer >>> 2; i < data.length; i++, at += 2) {
+      this.words[at] = data[i] as number;
+      this.words[at + 1] = 0;
+    }
+    return pointer;
+  }
+
+  stageDoubles(area: Area, data: ArrayLike<number>): number {
+    const pointer = area.take(8 * data.length);
+    this.f64.set(data, pointer >>> 3);
     return pointer;
   }
 

@@ -14,12 +14,14 @@ export const PARTS = {
     self_attention: "SelfAttention",
     cross_attention: "CrossAttention",
   },
+  hyperbolic: { hyperbolic: "HyperbolicAttention" },
 } as const;
 
 /** The names of the classes' mechanisms. */
 export interface NameOf {
   CrossAttention: "cross_attention";
   FlashAttention: "flash";
+  HyperbolicAttention: "hyperbolic";
   LocalGlobalAttention: "local_global";
   MultiHeadAttention: "multi_head";
   ScaledDotProductAttention: "scaled_dot_product";

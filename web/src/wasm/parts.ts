@@ -15,4 +15,5 @@ export interface Part {
 /** Every part but the one that is there from the start. build.mjs makes a file of each. */
 export const FETCH: Readonly<Record<Exclude<keyof typeof PARTS, "plain">, () => Promise<Part>>> = {
   heads: () => import("./heads.js"),
+  hyperbolic: () => import("./hyperbolic.js"),
 };

@@ -78,9 +78,27 @@ interface HeadMethods<In extends unknown[], Weighed extends unknown[]> extends M
   headAttentionWeights: [Weighed, Tensor];
   headOutput: [[head: number, ...inputs: In], Tensor];
 }
+interface BallMethods {
+  computeWithTemperature: [
+    [
+      query: ArrayInput,
+      keys: ArrayInput,
+      values: ArrayInput,
+      temperature: number,
+      options?: KernelCallOptions,
+    ],
+    Tensor,
+  ];
+  poincareDistance: [[x: ArrayInput, y: ArrayInput], Tensor | number];
+  toPoincare: [[x: ArrayInput], Tensor];
+  fromPoincare: [[x: ArrayInput], Tensor];
+  mobiusAdd: [[x: ArrayInput, y: ArrayInput], Tensor];
+  projectToBall: [[x: ArrayInput, eps?: number | null], Tensor];
+}
 interface MethodsOf {
   cross_attention: HeadMethods<CrossInputs, Keyed>;
   flash: Methods<Inputs, Keyed>;
+  hyperbolic: Methods<Inputs, Keyed> & BallMethods;
   local_global: Methods<Inputs, Keyed>;
   multi_head: HeadMethods<Inputs, Keyed>;
   scaled_dot_product: Methods<Inputs, Keyed>;
