@@ -30,6 +30,7 @@ KERNEL_PARTS = {
     "plain": ["scaled_dot_product", "flash", "local_global"],
     "heads": ["multi_head", "self_attention", "cross_attention"],
     "hyperbolic": ["hyperbolic"],
+    "linear": ["linear"],
 }
 KERNEL_MECHANISMS = sorted(name for names in KERNEL_PARTS.values() for name in names)
 RULES = {part: WEB / "src" / "wasm" / "rules" / f"{part}.gen.ts" for part in KERNEL_PARTS}

@@ -50,6 +50,7 @@ const PIECES = {
   wasm_description: "description.gen.ts",
   wasm_heads: "heads.ts",
   wasm_hyperbolic: "hyperbolic.ts",
+  wasm_linear: "linear.ts",
   wasm_memory: "memory.ts",
 };
 

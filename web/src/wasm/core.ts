@@ -1,11 +1,11 @@
 /** What wasm.js exports: index.ts, and what the files beside it (PIECES in build.mjs) have from it. */
 export { camel, mapKeys, snake } from "../naming.js";
 export { decode, encode } from "../tensor.js";
-export { ofHead, steps } from "./addends.js";
+export { addends, ofHead, steps, UNLIMITED } from "./addends.js";
 export { KernelAttention, newOutput } from "./attention.js";
 export { Bank } from "./bank.js";
 export { isResidentOutput, SHARED, VALUES } from "./engine.js";
 export * from "./index.js";
-export { given, numbers, refuse, sizeOf, written } from "./numbers.js";
+export { given, isResident, numbers, refuse, sizeOf, written } from "./numbers.js";
 export { shown } from "./settings.js";
 export { broadcast, mismatch } from "./signature.js";

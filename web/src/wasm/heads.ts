@@ -7,7 +7,7 @@ import { type Home, KernelAttention, newOutput } from "./attention.js";
 import { Bank } from "./bank.js";
 import type { Scoring } from "./engine.js";
 import type { Resident, Source } from "./numbers.js";
-import { Parameters } from "./parameters.js";
+import { Parameters, xavier } from "./parameters.js";
 import { type Settings, shown } from "./settings.js";
 import type { Binding } from "./signature.js";
 import type { Operand } from "./staging.js";
@@ -41,17 +41,17 @@ export class Headed extends KernelAttention {
     this.#sizes = sizesOf(mechanism, settings);
     if (settings.projections !== true) return;
     const { dim, keyChannels, valueChannels, kvChannels } = this.#sizes;
-    this.#parameters = new Parameters(
-      home,
-      [
-        { name: "query", fanIn: dim, fanOut: dim },
-        { name: "keys", fanIn: keyChannels, fanOut: kvChannels },
-        { name: "values", fanIn: valueChannels, fanOut: kvChannels },
-        { name: "output", fanIn: dim, fanOut: dim },
-      ],
-      settings.bias as boolean,
-      settings.seed as number,
-    );
+    const map = (name: string, fanIn: number, fanOut: number) => [
+      xavier(`${name}_weight`, fanIn, fanOut),
+      ...(settings.bias ? [{ name: `${name}_bias`, shape: [fanOut] }] : []),
+    ];
+    const learned = [
+      ...map("query", dim, dim),
+      ...map("keys", keyChannels, kvChannels),
+      ...map("values", valueChannels, kvChannels),
+      ...map("output", dim, dim),
+    ];
+    this.#parameters = new Parameters(home, learned, settings.seed as number);
     home.own(this, this.#parameters.release);
   }
 

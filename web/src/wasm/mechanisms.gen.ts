@@ -15,6 +15,7 @@ export const PARTS = {
     cross_attention: "CrossAttention",
   },
   hyperbolic: { hyperbolic: "HyperbolicAttention" },
+  linear: { linear: "LinearAttention" },
 } as const;
 
 /** The names of the classes' mechanisms. */
@@ -22,6 +23,7 @@ export interface NameOf {
   CrossAttention: "cross_attention";
   FlashAttention: "flash";
   HyperbolicAttention: "hyperbolic";
+  LinearAttention: "linear";
   LocalGlobalAttention: "local_global";
   MultiHeadAttention: "multi_head";
   ScaledDotProductAttention: "scaled_dot_product";

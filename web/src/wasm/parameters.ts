@@ -1,15 +1,29 @@
-/** The learned maps of a mechanism, kept in the kernels' memory from their first use on. */
+/** The learned arrays of a mechanism, kept in the kernels' memory from their first use on. */
 import { DimensionMismatchError, InvalidConfigError } from "../errors.js";
 import { type Tensor, tensor } from "../tensor.js";
 import type { Home } from "./attention.js";
 import { type Numbers, numbers, refuse, type Shape, sizeOf, written } from "./numbers.js";
 import { SeededRandom } from "./random.js";
 
-interface Map {
+/** A learned array: zeros, or drawn from the seed. */
+export interface Learned {
   readonly name: string;
-  readonly fanIn: number;
-  readonly fanOut: number;
+  readonly shape: Shape;
+  /** In the order of the list, from one generator; the kernels may be called. */
+  readonly draw?: (random: SeededRandom) => Float32Array;
 }
+
+/** Xavier-uniform, as in Python: `fanIn` channels to `fanOut`. */
+export const xavier = (
+  name: string,
+  fanIn: number,
+  fanOut: number,
+  shape: Shape = [fanIn, fanOut],
+): Learned => ({
+  name,
+  shape,
+  draw: (random) => random.uniform((6 / (fanIn + fanOut)) ** 0.5, sizeOf(shape)),
+});
 
 /** Where one map's arrays are; 0 is none. */
 export interface Placed {
@@ -18,23 +32,18 @@ export interface Placed {
   readonly fanOut: number;
 }
 
-/** `<map>_weight` (channels in, channels out) and `<map>_bias`. */
 export class Parameters {
   /** Changes with the parameters. */
   version = 0;
-  readonly #shapes = new globalThis.Map<string, Shape>();
+  readonly #shapes: ReadonlyMap<string, Shape>;
   readonly #store = { pointer: 0 };
 
   constructor(
     private readonly home: Home,
-    private readonly maps: readonly Map[],
-    withBias: boolean,
+    private readonly learned: readonly Learned[],
     private readonly seed: number,
   ) {
-    for (const { name, fanIn, fanOut } of maps) {
-      this.#shapes.set(`${name}_weight`, [fanIn, fanOut]);
-      if (withBias) this.#shapes.set(`${name}_bias`, [fanOut]);
-    }
+    this.#shapes = new Map(learned.map(({ name, shape }) => [name, shape]));
   }
 
   get names(): string[] {
@@ -51,13 +60,22 @@ export class Parameters {
     };
   }
 
+  /** `<map>_weight` (channels in, channels out) and `<map>_bias`. */
   of(map: string): Placed {
-    this.#make();
     return {
-      weight: this.#pointerOf(`${map}_weight`),
-      bias: this.#shapes.has(`${map}_bias`) ? this.#pointerOf(`${map}_bias`) : 0,
+      weight: this.at(`${map}_weight`),
+      bias: this.#shapes.has(`${map}_bias`) ? this.at(`${map}_bias`) : 0,
       fanOut: (this.#shapes.get(`${map}_weight`) as Shape)[1] as number,
     };
+  }
+
+  has(name: string): boolean {
+    return this.#shapes.has(name);
+  }
+
+  at(name: string): number {
+    this.#make();
+    return this.#pointerOf(name);
   }
 
   /** Copies, by name. */
@@ -108,17 +126,20 @@ export class Parameters {
     this.#store.pointer = this.home.engine.kernels.alloc(4 * size);
   }
 
-  /** Xavier-uniform from the seed, as in Python; only where none were loaded before they are needed. */
+  /** From the seed; only where none were loaded before they are needed. */
   #make(): void {
     if (this.#store.pointer !== 0) return;
-    this.#reserve();
     const { kernels } = this.home.engine;
     const random = new SeededRandom(this.seed);
-    for (const { name, fanIn, fanOut } of this.maps) {
-      const bound = (6 / (fanIn + fanOut)) ** 0.5;
-      kernels.write(this.#pointerOf(`${name}_weight`), random.uniform(bound, fanIn * fanOut));
-      if (this.#shapes.has(`${name}_bias`)) kernels.fill(this.#pointerOf(`${name}_bias`), fanOut, 0);
-    }
+    kernels.now(() => {
+      const drawn = this.learned.map(({ draw }) => draw?.(random));
+      this.#reserve();
+      this.learned.forEach(({ name, shape }, i) => {
+        const data = drawn[i];
+        if (data) kernels.write(this.#pointerOf(name), data);
+        else kernels.fill(this.#pointerOf(name), sizeOf(shape), 0);
+      });
+    });
   }
 
   #pointerOf(name: string): number {

@@ -16,4 +16,5 @@ export interface Part {
 export const FETCH: Readonly<Record<Exclude<keyof typeof PARTS, "plain">, () => Promise<Part>>> = {
   heads: () => import("./heads.js"),
   hyperbolic: () => import("./hyperbolic.js"),
+  linear: () => import("./linear.js"),
 };

@@ -23,11 +23,14 @@ export class SeededRandom {
   /** `count` numbers from -bound up to bound, in float32. */
   uniform(bound: number, count: number): Float32Array {
     const out = new Float32Array(count);
-    for (let i = 0; i < count; i++) {
-      this.#step();
-      out[i] = -bound + 2 * bound * (Number(this.#output() >> 11n) / 2 ** 53);
-    }
+    for (let i = 0; i < count; i++) out[i] = -bound + 2 * bound * fraction(this.next());
     return out;
+  }
+
+  /** 64 bits. */
+  next(): bigint {
+    this.#step();
+    return this.#output();
   }
 
   #step(): void {
@@ -40,6 +43,9 @@ export class SeededRandom {
     return ((folded >> turn) | (folded << (64n - turn))) & MASK_64;
   }
 }
+
+/** A number from 0 up to 1. */
+export const fraction = (bits: bigint): number => Number(bits >> 11n) / 2 ** 53;
 
 /** SeedSequence(seed).generate_state(count), words of 32 bits. */
 function seedWords(seed: number, count: number): number[] {

@@ -7,7 +7,7 @@ import type { Kernels } from "./kernels.js";
 import { PARTS, VERSION } from "./mechanisms.gen.js";
 import type { Memory } from "./memory.js";
 import { type Body, FETCH, type Part } from "./parts.js";
-import * as plain from "./scaled_dot_product.js";
+import { BODIES, RULES, type ScaledDotProduct } from "./scaled_dot_product.js";
 import { didYouMean } from "./suggest.js";
 
 interface Class {
@@ -41,7 +41,7 @@ export class KernelRuntime {
         Object.defineProperty(this, Class, { get, enumerable: true });
       }
     }
-    this.#add(plain);
+    this.#add({ RULES, BODIES });
   }
 
   /** The version of the package. */
@@ -199,7 +199,7 @@ export class KernelRuntime {
 
   #makeClass(mechanism: Rules, Body: Body): Class {
     const home = this.#home();
-    const Class = class extends (Body as typeof plain.ScaledDotProduct) {
+    const Class = class extends (Body as typeof ScaledDotProduct) {
       static async create(config: object = {}): Promise<KernelAttention> {
         return new Class(config).ready;
       }

@@ -99,6 +99,7 @@ interface MethodsOf {
   cross_attention: HeadMethods<CrossInputs, Keyed>;
   flash: Methods<Inputs, Keyed>;
   hyperbolic: Methods<Inputs, Keyed> & BallMethods;
+  linear: Methods<Inputs, Keyed>;
   local_global: Methods<Inputs, Keyed>;
   multi_head: HeadMethods<Inputs, Keyed>;
   scaled_dot_product: Methods<Inputs, Keyed>;
