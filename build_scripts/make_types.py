@@ -31,6 +31,7 @@ KERNEL_PARTS = {
     "heads": ["multi_head", "self_attention", "cross_attention"],
     "hyperbolic": ["hyperbolic"],
     "linear": ["linear"],
+    "edges": ["edge_featured", "graph"],
 }
 KERNEL_MECHANISMS = sorted(name for names in KERNEL_PARTS.values() for name in names)
 RULES = {part: WEB / "src" / "wasm" / "rules" / f"{part}.gen.ts" for part in KERNEL_PARTS}

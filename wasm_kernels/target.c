@@ -11,6 +11,7 @@
 #include "kernels/rows.c"
 #include "kernels/ball.c"
 #include "kernels/points.c"
+#include "kernels/edge_weights.c"
 #include "kernels/prefix.c"
 #include "kernels/prefix_backward.c"
 #include "kernels/features.c"

@@ -48,6 +48,7 @@ const PIECES = {
   wasm_batching: "batching.ts",
   wasm_client: "worker_client.ts",
   wasm_description: "description.gen.ts",
+  wasm_edges: "edges.ts",
   wasm_heads: "heads.ts",
   wasm_hyperbolic: "hyperbolic.ts",
   wasm_linear: "linear.ts",

@@ -172,3 +172,28 @@ def test_orthogonal_rows_are_those_that_the_features_of_linear_attention_are_mad
     out = np.zeros((count, dim), np.float32)
     assert kernels.active.orthogonal_rows(x, lengths, out, count, dim) == kernels.OK
     near(out, orthogonal_features(2 * count, dim, seed=7)[:count].astype(np.float64), 2e-7)
+
+
+@pytest.mark.parametrize(("heads", "dim", "has_bias"), [(1, 3, False), (2, 8, True), (3, 5, True)])
+def test_weights_of_edges_are_those_that_a_dense_softmax_gives(heads: int, dim: int, has_bias: bool) -> None:
+    random = np.random.default_rng(heads)
+    n_query, n_key = 7, 9
+    seen = random.random((n_query, n_key)) < 0.4
+    seen[2] = False  # a query that sees nothing
+    indptr = np.concatenate([[0], np.cumsum(seen.sum(axis=1))]).astype(np.int64)
+    indices = np.nonzero(seen)[1].astype(np.int64)
+    query, keys = (random.normal(size=(n, heads, dim)).astype(np.float32) for n in (n_query, n_key))
+    bias = random.normal(size=(heads, indices.size)).astype(np.float32)
+    scores = 0.7 * np.einsum("ihd,jhd->hij", query.astype(np.float64), keys.astype(np.float64))
+    if has_bias:
+        scores[:, seen] += bias
+    scores[:, ~seen] = -np.inf
+    with np.errstate(divide="ignore"):
+        lse = np.log(np.exp(scores).sum(axis=-1))
+    weights = np.full((heads, indices.size), np.nan, np.float32)
+    status = kernels.active.edge_weights(
+        query, keys, indptr, indices, bias if has_bias else None, lse.astype(np.float32, order="C"), weights,
+        heads, n_query, n_key, indices.size, dim, 0.7,
+    )  # fmt: skip
+    assert status == kernels.OK
+    near(weights, np.exp(scores[:, seen] - lse[:, np.nonzero(seen)[0]]), 2e-6)

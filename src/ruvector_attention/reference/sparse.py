@@ -118,3 +118,23 @@ def attention_sparse_backward(
             if grad_bias is not None:
                 grad_bias[edges.edge] += of_scores
     return OK
+
+
+@body
+def edge_weights(
+    query: Array, keys: Array, indptr: Array, indices: Array, bias: Array | None, lse: Array, weights: Array,
+    heads: int, n_query: int, n_key: int, n_edges: int, dim: int, scale: float,
+) -> int:  # fmt: skip
+    """The weights (heads, n_edges) of lists of keys, from their log-sum-exp (heads, n_query)."""
+    pointers, columns = indptr.reshape(-1)[: n_query + 1], indices.reshape(-1)[:n_edges]
+    q, k = (
+        x.reshape(-1)[: n * heads * dim].reshape(n, heads, dim).astype(np.float64)
+        for x, n in ((query, n_query), (keys, n_key))
+    )
+    owners = np.repeat(np.arange(n_query), np.diff(pointers))
+    scores = scale * np.einsum("ehd,ehd->he", q[owners], k[columns])
+    if bias is not None:
+        scores += bias.reshape(-1)[: heads * n_edges].reshape(heads, n_edges)
+    sums = lse.reshape(-1)[: heads * n_query].reshape(heads, n_query).astype(np.float64)
+    weights.reshape(-1)[: heads * n_edges] = np.exp(scores - sums[:, owners]).reshape(-1)
+    return OK

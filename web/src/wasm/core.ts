@@ -4,7 +4,7 @@ export { decode, encode } from "../tensor.js";
 export { addends, ofHead, steps, UNLIMITED } from "./addends.js";
 export { KernelAttention, newOutput } from "./attention.js";
 export { Bank } from "./bank.js";
-export { isResidentOutput, SHARED, VALUES } from "./engine.js";
+export { isResidentOutput, QUERY_BLOCK, SHARED, VALUES } from "./engine.js";
 export * from "./index.js";
 export { given, isResident, numbers, refuse, sizeOf, written } from "./numbers.js";
 export { shown } from "./settings.js";

@@ -16,12 +16,15 @@ export const PARTS = {
   },
   hyperbolic: { hyperbolic: "HyperbolicAttention" },
   linear: { linear: "LinearAttention" },
+  edges: { edge_featured: "EdgeFeaturedAttention", graph: "GraphAttention" },
 } as const;
 
 /** The names of the classes' mechanisms. */
 export interface NameOf {
   CrossAttention: "cross_attention";
+  EdgeFeaturedAttention: "edge_featured";
   FlashAttention: "flash";
+  GraphAttention: "graph";
   HyperbolicAttention: "hyperbolic";
   LinearAttention: "linear";
   LocalGlobalAttention: "local_global";

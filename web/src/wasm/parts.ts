@@ -17,4 +17,5 @@ export const FETCH: Readonly<Record<Exclude<keyof typeof PARTS, "plain">, () => 
   heads: () => import("./heads.js"),
   hyperbolic: () => import("./hyperbolic.js"),
   linear: () => import("./linear.js"),
+  edges: () => import("./edges.js"),
 };

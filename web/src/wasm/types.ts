@@ -95,9 +95,37 @@ interface BallMethods {
   mobiusAdd: [[x: ArrayInput, y: ArrayInput], Tensor];
   projectToBall: [[x: ArrayInput, eps?: number | null], Tensor];
 }
+type EdgesInput = ArrayInput | { readonly edges: ArrayInput };
+type Graph = [nodes: ArrayInput, edgeIndex: EdgesInput, edgeAttr?: ArrayInput | null, options?: EdgeOptions];
+type EdgeOptions = CallOptions & { checkFinite?: boolean };
+type EdgeMethods = Methods<Graph | [nodes: ArrayInput, edgeIndex: EdgesInput, options?: EdgeOptions], Graph>;
+interface EdgeFeaturedMethods {
+  compute: [[query: ArrayInput, keys: ArrayInput, values: ArrayInput, options?: EdgeOptions], Tensor];
+  computeWithEdges: [
+    [
+      query: ArrayInput,
+      keys: ArrayInput,
+      values: ArrayInput,
+      edgeFeatures?: ArrayInput | null,
+      options?: EdgeOptions,
+    ],
+    Tensor,
+  ];
+}
+interface GraphMethods {
+  compute: [
+    [
+      nodeFeatures: ArrayInput,
+      graph: EdgesInput & { readonly numNodes?: number; readonly edgeFeatures?: ArrayInput },
+    ],
+    { values: Tensor; weights: Tensor; metadata: Record<string, unknown> },
+  ];
+}
 interface MethodsOf {
   cross_attention: HeadMethods<CrossInputs, Keyed>;
+  edge_featured: EdgeMethods & EdgeFeaturedMethods;
   flash: Methods<Inputs, Keyed>;
+  graph: EdgeMethods & GraphMethods;
   hyperbolic: Methods<Inputs, Keyed> & BallMethods;
   linear: Methods<Inputs, Keyed>;
   local_global: Methods<Inputs, Keyed>;
