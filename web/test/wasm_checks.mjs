@@ -4,10 +4,11 @@
  */
 import { assert, close, equal, throws } from "./wasm_assert.mjs";
 import { lastingChecks } from "./wasm_lasting.mjs";
+import { mechanismChecks } from "./wasm_mechanism_checks.mjs";
 import { attention, product, project, random } from "./wasm_reference.mjs";
 import { refusalChecks } from "./wasm_refusals.mjs";
 
-export const checks = [...refusalChecks, ...lastingChecks];
+export const checks = [...refusalChecks, ...lastingChecks, ...mechanismChecks];
 const check = (what, body) => checks.push([what, body]);
 
 const query = random([5, 8], 1);
