@@ -9,6 +9,14 @@ const check = (what, body) => workerChecks.push([what, body]);
 const query = random([5, 8], 1);
 const keys = random([7, 8], 2);
 const values = random([7, 3], 3);
+const first = ({ data, shape: [n, width] }, count) => ({
+  data: data.slice(0, (data.length / n) * count),
+  shape: [count, width],
+});
+const repeated = ({ data, shape: [, width] }, count) => ({
+  data: Array.from({ length: count }, () => [...data]).flat(),
+  shape: [count, width],
+});
 const handles = async (ra) => (await ra.describe()).handles;
 
 check("forward, weights and batches answer as in this thread", async (ra) => {
@@ -26,6 +34,25 @@ check("forward, weights and batches answer as in this thread", async (ra) => {
   close(outputs[1], attention(query, keys, values, { causal: true, mask }).output);
   assert(outputs.length === 2, "expected two outputs");
   await flash.dispose();
+});
+
+check("balls, features and graphs answer as in this thread", async (ra) => {
+  const ball = await ra.create("hyperbolic", { dim: 8, curvature: -0.1 });
+  close(await ball.forward(query, first(keys, 1), first(values, 1)), repeated(first(values, 1), 5), 1e-5);
+  const point = Float32Array.of(0.5, 0, 0, 0, 0, 0, 0, 0);
+  const [reach, root] = [await ball.poincareDistance(point, new Float32Array(8)), Math.sqrt(0.1)];
+  const wanted = (2 * Math.atanh(0.5 * root)) / root;
+  assert(Math.abs(reach - wanted) < 1e-6, `the distance is ${reach}; expected ${wanted}`);
+  const linear = new ra.LinearAttention({ dim: 8, numFeatures: 16 });
+  close(await linear.forward(query, first(keys, 1), first(values, 1)), repeated(first(values, 1), 5), 1e-5);
+  const graph = await ra.create("graph", { dim: 8, addSelfLoops: false });
+  const edges = [[0, 1], [2, 1], [1, 0]]; // biome-ignore format: pairs
+  const output = await graph.forward(query, edges);
+  close(await graph.forward(query, { edges }), { data: output, shape: [5, 8] }, 0);
+  const { weights, metadata } = await graph.call("compute", query, { edges, numNodes: 5 });
+  assert(metadata.num_edges === 3, `the metadata is ${JSON.stringify(metadata)}`);
+  close(weights.slice(2), { data: [1] }, 1e-6); // the only edge into its node
+  await Promise.all([ball.dispose(), linear.dispose(), graph.dispose()]);
 });
 
 check("parameters go out and come back", async (ra) => {
