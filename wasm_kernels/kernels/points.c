@@ -102,7 +102,8 @@ static int ball_row(int64_t operation, const float *x, const float *y, int64_t d
 static int32_t rv_ball_rows(const rv_ball_rows_args *args) {
   const int64_t dim = args->dim, operation = args->operation, has_y = operation == RV_DISTANCE || operation == RV_SUM;
   if (!(args->curvature > 0) || operation >= RV_BALL_OPERATIONS || (has_y && !args->y)) return RV_BAD_ARGUMENT;
-  const int64_t row = dim + (operation == RV_MIDPOINT), column = operation == RV_DISTANCE ? 1 : dim + (operation == RV_EXTENDED);
+  const int64_t row = dim + (operation == RV_MIDPOINT),
+                column = operation == RV_DISTANCE ? 1 : dim + (operation == RV_EXTENDED);
   int32_t status = RV_OK;
   for (int64_t i = 0; i < args->rows; i++)
     if (!ball_row(operation, args->x + i * row, has_y ? args->y + i * dim : NULL, dim, args->curvature, args->eps,
