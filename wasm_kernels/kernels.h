@@ -6,6 +6,7 @@
 #include "rv.h"
 
 #define RV_GRADIENTS 1 /* every kernel has its struct, whether a table lists it or not */
+#define RV_ROW_KERNELS 1 /* likewise */
 
 /* Tile sizes. Every instruction set's tile fits these bounds. */
 #define RV_QUERY_BLOCK 192 /* queries of one task: a multiple of every tile of queries */
@@ -73,6 +74,10 @@ typedef double rv_F64;
 #if defined(RV_FORWARD_ONLY)
 #undef RV_GRADIENTS
 #define RV_GRADIENTS 0
+#endif
+#if defined(RV_WITHOUT_ROW_KERNELS)
+#undef RV_ROW_KERNELS
+#define RV_ROW_KERNELS 0
 #endif
 
 #endif

@@ -10,11 +10,13 @@
 #include "kernels/measure.c"
 #include "kernels/rows.c"
 #include "kernels/ball.c"
-#include "kernels/points.c"
-#include "kernels/edge_weights.c"
 #include "kernels/prefix.c"
 #include "kernels/prefix_backward.c"
+#if RV_ROW_KERNELS
+#include "kernels/points.c"
+#include "kernels/edge_weights.c"
 #include "kernels/features.c"
+#endif
 
 /* Each kernel is a static function of its argument struct; here it meets the calling convention. */
 #define RV_KERNEL(name)                                          \
