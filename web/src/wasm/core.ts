@@ -1,5 +1,4 @@
 /** What wasm.js exports: index.ts, and what the files beside it (PIECES in build.mjs) have from it. */
-export { camel, mapKeys, snake } from "../naming.js";
 export { decode, encode } from "../tensor.js";
 export { addends, ofHead, steps, UNLIMITED } from "./addends.js";
 export { KernelAttention, newOutput } from "./attention.js";
