@@ -2,7 +2,14 @@
 
 import type { Description } from "./description.js";
 import { RuntimeLostError } from "./errors.js";
-import { Attention, type CallOptions, type EncodedCall, makeClass, type Opened } from "./instance.js";
+import {
+  Attention,
+  type CallOptions,
+  type EncodedCall,
+  type MadeClass,
+  makeClass,
+  type Opened,
+} from "./instance.js";
 import { LentMemory } from "./lent_memory.js";
 import { Memory, type MemoryOptions } from "./memory.js";
 import { isPlainObject, mapKeys, mapSettings, snake } from "./naming.js";
@@ -20,7 +27,7 @@ export class Client {
   readonly #forgotten = new FinalizationRegistry<number>((handle) => {
     this.#connection.request("release", { handle }).catch(() => {});
   });
-  readonly #classes = new Map<string, new (config?: object, now?: boolean) => Attention>();
+  readonly #classes = new Map<string, MadeClass>();
   /** The classes of losses, optimizers, schedules and miners: `new ra.training.Adam({ learningRate: 0.01 })`. */
   readonly training: Training;
   /** A mechanism or a part of training at once, where the runtime is in this thread: `callSync` is for its calls. */

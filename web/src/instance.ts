@@ -183,8 +183,11 @@ export interface EncodedCall {
   transfer: boolean;
 }
 
+/** @internal With `now`, the object is made before the constructor returns. */
+export type MadeClass = new (config?: object, now?: boolean) => Attention;
+
 /** @internal The class of a mechanism or a part of training, as the runtime described it. */
-export function makeClass(client: Client, described: MechanismDescription | PartDescription) {
+export function makeClass(client: Client, described: MechanismDescription | PartDescription): MadeClass {
   const { class: className, name, methods } = described;
   const inputs = "inputs" in described ? described.inputs.map((input) => input.name) : [];
   const taken = "parameters" in described ? described.parameters : {};
