@@ -228,3 +228,17 @@ def test_gradients_of_means_on_the_sphere_hold_for_weights_of_any_size() -> None
     scaled, same = frechet.sphere_means_backward(rows, weights * 1e-32, found, grad)
     assert np.allclose(scaled * 1e-32, of_weights, rtol=1e-9, atol=1e-12)
     assert np.allclose(same, of_rows, rtol=1e-9, atol=1e-12)
+
+
+def test_sums_along_edges_beyond_float32_are_told() -> None:
+    attention = ra.GINAttention(4, eps=-6e33)
+    edges = [(0, 1), (1, 2)]
+    calls = (
+        lambda: attention(ONES * 1e6, edges),
+        lambda: attention.forward_neighborhood(1, ONES * 1e6, edges),
+        lambda: attention.forward_k_hop(1, ONES * 1e6, edges, 2),
+    )
+    for call in calls:
+        with pytest.raises(ra.NumericalInstabilityError, match="the result overflows float32 although nodes"):
+            call()
+    assert np.isfinite(ra.GINAttention(4, eps=-6e3)(ONES * 1e6, edges)).all()

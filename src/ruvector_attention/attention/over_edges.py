@@ -125,7 +125,12 @@ class OverEdgesAttention(Attention):
 
     def _run(self, bound: Bound, training: bool, check_finite: bool) -> tuple[Fans, Pass]:
         fans = self._fans(bound.graph)
-        return fans, self._pass(bound.nodes, fans, self._edge_rows(bound, fans), training, check_finite)
+        with np.errstate(over="ignore", invalid="ignore"):  # told below
+            found = self._pass(bound.nodes, fans, self._edge_rows(bound, fans), training, check_finite)
+        if check_finite and kernels.active.all_finite(contiguous(found.output), found.output.size):
+            features = {} if bound.features is None else {"edge_attr": bound.features}
+            raise_non_finite(nodes=bound.nodes, **features)
+        return fans, found
 
     # --- computing
 
