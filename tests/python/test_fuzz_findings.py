@@ -242,3 +242,13 @@ def test_sums_along_edges_beyond_float32_are_told() -> None:
         with pytest.raises(ra.NumericalInstabilityError, match="the result overflows float32 although nodes"):
             call()
     assert np.isfinite(ra.GINAttention(4, eps=-6e3)(ONES * 1e6, edges)).all()
+
+
+def test_sums_over_the_spaces_of_a_product_beyond_float32_are_told() -> None:
+    space = ra.geometry.ProductSpace([(ra.geometry.EuclideanSpace(), 2), (ra.geometry.EuclideanSpace(), 2)])
+    v = np.full((1, 4), 1.2e19, np.float32)  # 2.88e38 in each, which float32 can hold
+    with pytest.raises(ra.NumericalInstabilityError, match="the result overflows float32"):
+        space.inner_product(v, v, v)
+    found = space.inner_product(v.astype(np.float64), v, v)
+    assert found == pytest.approx(4 * float(v[0, 0]) ** 2)
+    assert space.distance(v, -v) == pytest.approx(4 * 1.2e19)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import ArrayLike
 from ..errors import DimensionMismatchError, InvalidConfigError, UnsupportedError
 from . import poincare, sphere
-from ._points import Array, dot, length, negative, points, positive, weights_of
+from ._points import Array, Points, dot, length, negative, overflow_is_told, points, positive, weights_of
 
 
 @runtime_checkable
@@ -186,7 +186,7 @@ class ProductSpace:
 
     def distance(self, x: ArrayLike, y: ArrayLike) -> Any:
         parts = self._each("distance", x=x, y=y)
-        return np.sqrt(sum(part.astype(np.float64) ** 2 for part in parts)).astype(parts[0].dtype)[()]
+        return self._summed([part.astype(np.float64) ** 2 for part in parts], parts[0].dtype, np.sqrt)
 
     def exp_map(self, x: ArrayLike, v: ArrayLike) -> Any:
         return self._joined("exp_map", x=x, v=v)
@@ -195,7 +195,8 @@ class ProductSpace:
         return self._joined("log_map", x=x, y=y)
 
     def inner_product(self, x: ArrayLike, u: ArrayLike, v: ArrayLike) -> Any:
-        return np.sum(np.stack(self._each("inner_product", x=x, u=u, v=v)), axis=0)
+        parts = self._each("inner_product", x=x, u=u, v=v)
+        return self._summed(parts, parts[0].dtype)
 
     def transport(self, x: ArrayLike, y: ArrayLike, v: ArrayLike) -> Any:
         return self._joined("transport", x=x, y=y, v=v)
@@ -228,6 +229,12 @@ class ProductSpace:
             np.asarray(getattr(space, method)(*(a[..., channels].astype(given.dtype) for a in given.arrays)))
             for space, channels in self._parts
         ]
+
+    @staticmethod
+    @overflow_is_told
+    def _summed(parts: list[Array], dtype: np.dtype[Any], then: Callable[[Array], Array] = np.positive) -> Any:
+        total: Array = np.stack(parts).sum(axis=0, dtype=np.float64)
+        return Points((), dtype.type).answer(then(total))
 
     def _joined(self, method: str, **named: ArrayLike) -> Any:
         return np.concatenate(self._each(method, **named), axis=-1)
