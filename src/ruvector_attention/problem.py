@@ -12,6 +12,7 @@ from . import kernels, threads
 from .finite import raise_non_finite
 from .layout import Axes, leading_strides, size_of, walk
 from .products import FLOAT32, QUERY_BLOCK, Angles, contiguous, normalize_rows, rotate_rows
+from .recompute import backward_kernel
 from .scoring import Scoring, as_arrays
 
 Float32Array = npt.NDArray[np.float32]
@@ -276,6 +277,8 @@ class Problem:
         ]
         count = len(self.scoring.spaces)
         total = np.zeros(2 * count + 2)
+        kernel = backward_kernel("attention_backward", lse, lse.size * self.n_key)
+        alone = kernel is not kernels.active.attention_backward  # a body computes all tasks in each call
         for part in self._parts(*outputs):
             tasks = part.batch * part.kv_heads
             scalars = np.zeros((tasks, total.size)) if count or self.scoring.times else None
@@ -284,7 +287,7 @@ class Problem:
             buffers = (*part.buffers[:5], *self._score_buffers(part), *part.buffers[9:], scalars)
 
             def call(start: int, stop: int, *, buffers: Any = buffers, before: Any = before, after: Any = after) -> int:
-                return int(kernels.active.attention_backward(*buffers, *before, start, stop, *after))
+                return int(kernel(*buffers, *before, start, stop, *after))
 
             sums = any(
                 size > 1 and step[axis] == 0
@@ -293,7 +296,7 @@ class Problem:
                 for axis, size in enumerate((part.batch, part.kv_heads))
             )  # tasks that add to the same gradient stay in one thread
             work = 3 * part.batch * part.heads * self.n_query * self.n_key * (self.dim + self.dim_value)
-            threads.run(call, tasks, work, 1 if sums else max_threads)
+            threads.run(call, tasks, work, 1 if sums or alone else max_threads)
             if scalars is not None:
                 total += scalars.sum(axis=0)
         query, keys, values, bias, *aux = grads

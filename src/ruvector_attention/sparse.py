@@ -17,6 +17,7 @@ from .finite import raise_non_finite
 from .layout import Axes, leading_strides, size_of, walk
 from .problem import Gradients
 from .products import FLOAT32, QUERY_BLOCK, contiguous
+from .recompute import backward_kernel
 from .scoring import Edges
 
 __all__ = ["Edges", "attend_sparse", "attend_sparse_backward"]
@@ -76,13 +77,14 @@ def attend_sparse_backward(
     num_kv_heads: int = 1,
 ) -> Gradients:
     """The gradients of ``attend_sparse``'s inputs from that of its output; ``out`` and ``lse`` are what it returned."""
+    backward = backward_kernel("attention_sparse_backward", lse, edges.indices.size * num_heads)
     problem = _Problem(query, keys, values, edges, bias, num_heads, num_kv_heads)
     inputs = (problem.query, problem.keys, problem.values)
     grads = [np.zeros(array.shape, FLOAT32) for array in inputs]
     of_bias = None if bias is None else np.zeros(edges.indices.size, FLOAT32)
     for part in problem.parts(contiguous(out), contiguous(grad_out), contiguous(lse), *grads):
         tasks = part.numbers[0] * num_kv_heads
-        kernels.active.attention_sparse_backward(*part.buffers, of_bias, *part.numbers, 0, tasks, scale)
+        backward(*part.buffers, of_bias, *part.numbers, 0, tasks, scale)
     return Gradients(grads[0], grads[1], grads[2], of_bias)
 
 

@@ -247,3 +247,33 @@ def test_attention_over_stored_digits_reads_the_others() -> None:
     read = attention(drawn.images, stored.images, np.eye(10)[stored.labels]).argmax(axis=1)
     assert len(drawn.labels) == 297
     assert (read == drawn.labels).mean() >= 0.99
+
+
+@pytest.mark.parametrize("n_query", [1, 16, 50])
+@pytest.mark.parametrize("size", [1e2, 1e8, 1e10, 1e16, 1e30])
+def test_scores_of_any_size_choose_the_same_keys_as_in_float64(n_query: int, size: float) -> None:
+    attention = ra.ScaledDotProductAttention(dim=8)
+    q, k, v = size * normal(n_query, 8), 300 * normal(200, 8, seed=1), normal(200, 3, seed=2)
+    q, k, v = (x.astype(np.float32) for x in (q, k, v))
+    scores = q.astype(np.float64) @ k.astype(np.float64).T
+    ahead = np.sort(scores, axis=1)[:, -1] - np.sort(scores, axis=1)[:, -2]
+    clear = ahead > np.maximum(100, 1e-5 * scores.max(axis=1))  # no rounding of float32 makes another key the best
+    assert clear.sum() >= 0.9 * n_query
+    best = scores.argmax(axis=1)
+    oracle.assert_close(attention(q, k, v, training=True)[clear], v[best[clear]])
+    grad = np.ones((n_query, 3), np.float32) * clear[:, None]
+    of_values = np.zeros(v.shape)
+    np.add.at(of_values, best[clear], 1.0)
+    rounded = 2 * np.finfo(np.float32).eps * np.abs(scores).max() * 8**-0.5  # of a score, and of what it is taken from
+    rounded = rounded if size < 1e4 else 2e-6  # larger ones go back in float64
+    oracle.assert_close(attention.backward(grad)["values"], of_values, rounded)
+
+
+def test_gradients_of_many_pairs_with_scores_too_large_for_float32_are_refused() -> None:
+    attention = ra.ScaledDotProductAttention(dim=1)
+    x = np.full((4200, 1), 1e4, np.float32)
+    attention(x, x, x, training=True)
+    if ra.backend() == "numpy":
+        return
+    with pytest.raises(ra.NumericalInstabilityError, match=r"scores reach 1e\+08; expected at most 4.19e\+06"):
+        attention.backward(x)

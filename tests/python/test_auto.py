@@ -100,6 +100,15 @@ def test_where_an_estimate_will_not_do_attention_is_exact(
     assert_close(made(q, k, v, **options), attention(q, k, v, mask=seen)[0])
 
 
+def test_an_estimate_that_is_no_number_is_told_without_one() -> None:
+    random = np.random.default_rng(0)
+    x = 1e30 * random.standard_normal((200, 8))  # products beyond float32
+    choice = ra.AutoAttention(dim=8, num_features=1).explain(x, x, x)
+    assert choice.mechanism == "scaled_dot_product"
+    assert choice.reason == "the estimate is beyond float32 on 16 of the queries"
+    assert "error" not in choice.figures
+
+
 def test_edges_say_which_keys_a_query_sees() -> None:
     q, k, v = drawn((4, 6), (5, 6), (5, 3))
     edges = np.array([[0, 1, 4, 2, 3], [0, 0, 1, 2, 3]])  # key, query

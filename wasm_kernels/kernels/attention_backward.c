@@ -85,7 +85,8 @@ RV_INLINE void backward_tile(const rv_backward_scratch *s, const rv_dropout *dro
   const int drops = drop->threshold > 0;
   for (int v = 0; v < nv; v++) {
     const vf shift = v_sub(v_zero(), v_load(s->shift + v * VL)), delta = v_load(s->delta + v * VL);
-    const vf factor = v_set(scale), inverse = v_set(drops ? drop->inverse : 1.0f);
+    const vf factor = factor_left(s->scores + v * VL, keys, v_set(scale), shift);
+    const vf inverse = v_set(drops ? drop->inverse : 1.0f);
     for (int64_t j = 0; j < keys; j++) {
       float *score = s->scores + j * RV_LANES + v * VL, *product = s->products + j * RV_LANES + v * VL;
       const vf weight = v_exp2(v_fma(v_load(score), factor, shift));

@@ -132,6 +132,18 @@ static int many_scores(const rv_head *head, const rv_lanes *lanes, const rv_walk
   return 0;
 }
 
+/* A fused multiply-add takes the rounded maximum from exact products, which differ from it by half of its last place: a
+ * factor that all weights share, until it leaves what exp2 can give. Of scores this large the products are rounded first. */
+static const float RV_LARGE_SCORE = 1 << 20;
+
+/* What scores are still to be multiplied by: `factor`, or 1 once that is done, where any `shift` is large. */
+RV_INLINE vf factor_left(float *line, int64_t n, vf factor, vf shift) {
+  const vf limit = v_set(RV_LARGE_SCORE);
+  if (!v_any_lt(limit, shift) && !v_any_lt(shift, v_sub(v_zero(), limit))) return factor;
+  for (int64_t j = 0; j < n; j++, line += RV_LANES) v_store(line, v_mul(v_load(line), factor));
+  return v_set(1);
+}
+
 /* How far a score may rise above `top`, in powers of two, before sums and outputs are brought to a new one: weights of
  * 2^8 lose nothing, and after the first tile next to nothing has to be brought. */
 static const float RV_HEADROOM = 8.0f;
@@ -143,9 +155,10 @@ RV_INLINE int many_softmax(rv_many_scratch *s, int64_t n, int nv, float scale, c
   for (int v = 0; v < nv; v++) {
     const vf old = v_load(s->top + v * VL), highest = v_load(maximum + v * VL);
     const vf top = v_where_lt(v_add(old, v_set(RV_HEADROOM)), highest, highest, old);
-    const vf shift = v_sub(v_zero(), top), factor = v_set(scale);
+    const vf shift = v_sub(v_zero(), top);
     vf sum = v_zero();
     float *line = s->scores + v * VL;
+    const vf factor = plain ? factor_left(line, n, v_set(scale), shift) : v_set(scale);
     for (int64_t j = 0; j < n; j++, line += RV_LANES) {
       const vf power = v_fma(v_load(line), factor, shift), weight = plain ? v_exp2_floored(power) : v_exp2(power);
       v_store(line, weight);

@@ -79,14 +79,15 @@ check("little memory waits, and that of a call that failed too", async (ra, api)
 });
 
 check("memory that threads share is read where it is, where it may be sent", async (ra) => {
-  const isolated = globalThis.crossOriginIsolated !== false;
+  // Without the class, as in pages of WebKit, nothing says that memory is shared: then it is copied.
+  const mayShare = globalThis.crossOriginIsolated !== false && typeof SharedArrayBuffer !== "undefined";
   const unseen = [301, 64]; // no memory of such arrays waits
   const count = 301 * 64;
   let buffer;
   try {
     ({ buffer } = new WebAssembly.Memory({ initial: 4, maximum: 4, shared: true }));
   } catch (error) {
-    assert(!isolated, `${error}; expected shared memory in an isolated page`);
+    assert(!mayShare, `${error}; expected shared memory in an isolated page`);
     return;
   }
   const given = [31, 32, 33].map((seed) => random(unseen, seed));
@@ -101,7 +102,7 @@ check("memory that threads share is read where it is, where it may be sent", asy
     close(await flash.forward(...shared), expected);
     close(await flash.forward(...shared, { transfer: true }), expected);
   });
-  equal(copies, isolated ? 0 : 3, "the number of copies into new memory");
+  equal(copies, mayShare ? 0 : 3, "the number of copies into new memory");
   equal(shared[0].data.length, count, "what the caller still has");
   await flash.dispose();
 });

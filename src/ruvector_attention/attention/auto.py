@@ -216,7 +216,8 @@ class AutoAttention(Attention):
         arrays = [contiguous(array) for array in binding.arrays]
         keys, *values = arrays[1:]
         single = keys.reshape(-1, keys.shape[-1])
-        longest = max((float(np.square(x).sum(axis=-1).max()) for x in (keys, *values)), default=0.0)
+        with np.errstate(over="ignore"):  # what is beyond float32 lies outside of the ball, too
+            longest = max((float(np.square(x).sum(axis=-1).max()) for x in (keys, *values)), default=0.0)
         if "hyperbolic" in self._candidates and longest < 1:
             figures["tree_likeness"] = tree_likeness(single, self.config.seed)
             if figures["tree_likeness"] <= TREE_LIKE:
@@ -233,15 +234,18 @@ class AutoAttention(Attention):
             return Choice(exact, "the tolerance is 0: no estimate will do", figures)
         if key_lengths is not None or not (mask is None or isinstance(mask, CausalMask)):
             return Choice(exact, "a mask or key lengths came: exact attention leaves out what they hide", figures)
-        figures["error"] = self._error(arrays)
-        said = f"the estimate's error on {SAMPLED_QUERIES} of the queries is {figures['error']:.3f}"
+        error = self._error(arrays)
+        if not np.isfinite(error):
+            return Choice(exact, f"the estimate is beyond float32 on {SAMPLED_QUERIES} of the queries", figures)
+        figures["error"] = error
+        said = f"the estimate's error on {SAMPLED_QUERIES} of the queries is {error:.3g}"
         if figures["error"] <= self.config.tolerance:
             return Choice("linear", f"{said}, at most {self.config.tolerance}, and it costs less", figures)
         return Choice(exact, f"{said}, above {self.config.tolerance}", figures)
 
     def _error(self, arrays: list[Float32Array]) -> float:
         """Of linear attention against exact attention, relative, in the Frobenius norm, on some queries that see all
-        keys; without values, on the keys themselves. Larger than any tolerance where a number is not finite."""
+        keys; without values, on the keys themselves."""
         query, keys = arrays[0], arrays[1]
         values = arrays[2] if len(arrays) > 2 else keys
         places = np.linspace(0, query.shape[-2] - 1, SAMPLED_QUERIES).astype(np.int64)
@@ -249,9 +253,9 @@ class AutoAttention(Attention):
         scale = self.config.dim**-0.5 / self.config.temperature
         exact = engine.attend(sampled, keys, values, scale=scale, check_finite=False)
         found = self._candidates["linear"].forward(sampled, keys, values, causal=False, check_finite=False)
+        length = float(np.linalg.norm(exact.astype(np.float64)))
         with np.errstate(invalid="ignore"):
-            error = float(np.linalg.norm(found - exact) / max(float(np.linalg.norm(exact)), 1e-30))
-        return error if np.isfinite(error) else float("inf")
+            return float(np.linalg.norm(found - exact.astype(np.float64))) / max(length, 1e-30)
 
 
 def _counted(count: int, one: str, many: str) -> str:
