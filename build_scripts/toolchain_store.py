@@ -26,7 +26,16 @@ if sys.version_info < (3, 11):  # noqa: UP036  no pip has checked this yet
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = Path(os.environ.get("RUVECTOR_CACHE") or ROOT / ".cache").resolve()
 _STAMP = ".complete"
-_held: set[str] = set()
+
+
+class _Held(threading.local):
+    """The locks of this thread."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+
+_held = _Held()
 
 
 class ToolchainError(SystemExit):
@@ -138,19 +147,19 @@ def content_hash(paths: Iterable[Path], *extra: str) -> str:
 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Keep other processes (and not this one) away from a piece of the cache."""
-    if name in _held:
+    """Keep other processes and threads, and not this one, away from a piece of the cache."""
+    if name in _held.names:
         yield
         return
     folder = CACHE / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.lock").open("w") as file:
         _acquire(file, name)
-        _held.add(name)
+        _held.names.add(name)
         try:
             yield
         finally:
-            _held.discard(name)
+            _held.names.discard(name)
 
 
 def _acquire(file: Any, name: str) -> None:
@@ -172,7 +181,7 @@ def _acquire(file: Any, name: str) -> None:
             return attempt()
         except OSError:
             if not waiting:
-                say(f"waiting for another process that prepares {name}")
+                say(f"waiting for another process or thread that prepares {name}")
                 waiting = True
             time.sleep(0.3)
 

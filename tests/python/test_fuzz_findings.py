@@ -252,3 +252,19 @@ def test_sums_over_the_spaces_of_a_product_beyond_float32_are_told() -> None:
     found = space.inner_product(v.astype(np.float64), v, v)
     assert found == pytest.approx(4 * float(v[0, 0]) ** 2)
     assert space.distance(v, -v) == pytest.approx(4 * 1.2e19)
+
+
+@pytest.mark.parametrize("n", [1, 3, 70])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("options", [{}, {"causal": True}, {"mask": ra.COOMask([(0, 0)])}, {"top_k": 1}], ids=str)
+def test_scores_beyond_float32_are_told_whatever_their_sign(n: int, sign: int, options: dict[str, Any]) -> None:
+    """Below it they would be -inf, as of keys that are hidden, and the output zeros."""
+    attention = ra.ScaledDotProductAttention(8, temperature=1.5e-12, top_k=options.get("top_k"))
+    options = {name: option for name, option in options.items() if name != "top_k"}
+    q, k = np.full((n, 8), 1e14), np.full((n, 8), sign * 1e13)
+    for call in (lambda: attention(q, k, k, **options), lambda: attention.attention_weights(q, k, **options)):
+        if ra.backend() == "numpy":  # whose scores are float64
+            assert np.isfinite(call()).all()
+            continue
+        with pytest.raises(ra.NumericalInstabilityError, match="overflows float32"):
+            call()

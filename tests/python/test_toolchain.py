@@ -6,8 +6,10 @@ import http.server
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -128,9 +130,23 @@ def test_a_second_process_waits(cache: Path) -> None:
             [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         assert other.stderr is not None
-        assert "waiting for another process" in other.stderr.readline()
+        assert "waiting for another process or thread" in other.stderr.readline()
         (cache / "done").touch()
     assert other.communicate(timeout=20)[0] == "True\n"
+
+
+def test_threads_make_a_piece_once(cache: Path) -> None:
+    made: list[Path] = []
+
+    def build(folder: Path) -> None:
+        made.append(folder)
+        time.sleep(0.2)
+        (folder / "file").touch()
+
+    with ThreadPoolExecutor(3) as pool:
+        folders = list(pool.map(lambda _: store.piece(store.CACHE / "thing", "1", "making it", build), range(3)))
+    assert len(made) == 1
+    assert all((folder / "file").exists() for folder in folders)
 
 
 def test_content_hash_sees_sources_and_ignores_products(tmp_path: Path) -> None:

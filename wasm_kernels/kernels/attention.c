@@ -155,7 +155,7 @@ static void weigh_panel(const rv_head *head, int64_t query, int64_t rows, int64_
   const float *queries = head->query + query * head->query_row;
   if (head->n_segments == 0) {
     dots_by_rows(rows, RV_NV, head->dim, queries, head->query_row, keys_t, tile);
-    for (int64_t r = 0; r < rows; r++) defect[r] += line_defect(tile + r * RV_LANES, RV_NV);
+    for (int64_t r = 0; r < rows; r++) defect[r] += line_defect(tile + r * RV_LANES, RV_NV, head->scale);
   }
   for (int64_t s = 0; s < head->n_segments; s++) {
     float lane_defect[RV_LANES];

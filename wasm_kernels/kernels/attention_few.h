@@ -275,7 +275,7 @@ static void few_raw(const rv_head *head, const float *queries, int64_t query, in
   if (head->n_segments == 0) {
     few_scores(group, keys, head->dim, queries, head->dim, rows, head->key_row, lines);
     for (int64_t i = 0; i < group; i++)
-      defect[i] += line_defect(zero_behind(lines + i * RV_KEY_TILE, keys), nv);
+      defect[i] += line_defect(zero_behind(lines + i * RV_KEY_TILE, keys), nv, head->scale);
   }
   for (int64_t s = 0; s < head->n_segments; s++) {
     const rv_segment at = head->segments[s];

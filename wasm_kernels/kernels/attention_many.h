@@ -42,8 +42,9 @@ RV_INLINE void many_maximum(const float *scores, int64_t n, int nv, float scale,
     }
     const vf all = v_max(v_max(best[0], best[1]), v_max(best[2], best[3]));
     const vf found = v_add(v_add(defect[0], defect[1]), v_add(defect[2], defect[3]));
-    v_store(maximum + v * VL, v_mul(all, v_set(scale)));
-    v_store(defects + v * VL, v_add(v_load(defects + v * VL), found));
+    const vf scaled = v_mul(all, v_set(scale));
+    v_store(maximum + v * VL, scaled);
+    v_store(defects + v * VL, v_fma(scaled, v_zero(), v_add(v_load(defects + v * VL), found)));
   }
 }
 

@@ -58,8 +58,8 @@ RV_INLINE float edge_scores(const rv_edges *of, int64_t query, int64_t first, in
   gathered_dots(of->query + query * of->query_row, of->keys, of->key_row, of->dim, of->indices + first, n, line);
   float defect = 0;
   for (int64_t e = 0; e < n; e++) {
-    defect += line[e] * 0.0f;
     line[e] *= of->scale;
+    defect += line[e] * 0.0f;
     if (of->bias) line[e] += of->bias[first + e] * (float)RV_LOG2E;
   }
   for (int64_t e = n; e < whole_vectors(n); e++) line[e] = -__builtin_inff();

@@ -116,10 +116,10 @@ static void allow_columns(uint64_t *words, const uint8_t *mask, int64_t row, int
   for (int64_t j = 0; j < keys; j++) words[j] &= allowed[j];
 }
 
-/* 0, or NaN if any lane of the line is not finite. */
-RV_INLINE float line_defect(const float *line, int nv) {
+/* 0, or NaN if any lane of the line, times scale, is not finite. */
+RV_INLINE float line_defect(const float *line, int nv, float scale) {
   vf defect = v_zero();
-  for (int v = 0; v < nv; v++) defect = v_fma(v_load(line + v * VL), v_zero(), defect);
+  for (int v = 0; v < nv; v++) defect = v_fma(v_mul(v_load(line + v * VL), v_set(scale)), v_zero(), defect);
   return v_hsum(defect);
 }
 
