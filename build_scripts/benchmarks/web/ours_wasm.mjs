@@ -10,7 +10,7 @@ async function open(host, count, worker) {
   const { load } = await import(host.library.replace(/index\.js$/, "wasm.js"));
   for (let i = 0; i < count; i++) {
     const key = `${worker} ${i}`;
-    if (!opened.has(key)) opened.set(key, await load({ worker }));
+    if (!opened.has(key)) opened.set(key, await load({ worker, preload: "all" }));
   }
   return Array.from({ length: count }, (_, i) => opened.get(`${worker} ${i}`));
 }
