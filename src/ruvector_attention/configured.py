@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -25,9 +25,9 @@ class Configured(ABC):
         cls.__signature__ = signature_of(cls.Config)  # type: ignore[attr-defined]
 
     @classmethod
+    @abstractmethod
     def _named(cls, name: str) -> type[Configured]:
         """The registered class of that name."""
-        raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
         """Plain JSON values from which ``from_config`` makes the same object again."""

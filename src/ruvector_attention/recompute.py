@@ -21,6 +21,9 @@ def backward_kernel(name: str, lse: npt.NDArray[Any], pairs: int) -> kernels.Ker
     Raises: NumericalInstabilityError, where they are too many for that.
     """
     kernel: kernels.Kernel = getattr(kernels.active, name)
+    if lse.min(initial=0.0) >= -LARGEST_SCORE and lse.max(initial=0.0) <= LARGEST_SCORE:
+        return kernel
+    # rows that see no key have none
     largest = float(np.abs(lse, where=np.isfinite(lse), out=np.zeros_like(lse)).max(initial=0.0))
     if largest <= LARGEST_SCORE:
         return kernel

@@ -269,11 +269,10 @@ def test_scores_of_any_size_choose_the_same_keys_as_in_float64(n_query: int, siz
     oracle.assert_close(attention.backward(grad)["values"], of_values, rounded)
 
 
+@pytest.mark.skipif(ra.backend() == "numpy", reason="its scores are float64: run it with any other backend")
 def test_gradients_of_many_pairs_with_scores_too_large_for_float32_are_refused() -> None:
     attention = ra.ScaledDotProductAttention(dim=1)
     x = np.full((4200, 1), 1e4, np.float32)
     attention(x, x, x, training=True)
-    if ra.backend() == "numpy":
-        return
     with pytest.raises(ra.NumericalInstabilityError, match=r"scores reach 1e\+08; expected at most 4.19e\+06"):
         attention.backward(x)
