@@ -13,6 +13,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 import build  # noqa: E402
 import prepare_javascript as preparation  # noqa: E402
+import stages  # noqa: E402
 import test as runner  # noqa: E402
 from toolchain_store import ToolchainError  # noqa: E402
 
@@ -77,12 +78,12 @@ def test_what_is_no_browser_can_be_had_everywhere(made: list[str], monkeypatch: 
 
 def test_a_suite_without_its_browser_is_a_skipped_stage(made: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(preparation.PIECES, "chromium", refuse("no Chromium was found"))
-    found = runner.run_stage(runner.Stage("js-page", lambda: runner.javascript("page")))
+    found = runner.run_stage(stages.Stage("js-page", lambda: stages.javascript("page")))
     assert (found.ok, found.passed, found.skipped) == (True, 0, 1)
 
 
 def test_a_stage_runs_the_suite_with_what_was_prepared(made: list[str]) -> None:
-    [command] = runner.javascript("page")
+    [command] = stages.javascript("page")
     assert list(command.words) == ["npm", "test", "--silent", "--", "page"]
     assert command.env == {**RUNTIME, "CHROMIUM": "there", "RUVECTOR_PREPARED": "1"}
 

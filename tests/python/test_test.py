@@ -12,17 +12,20 @@ import pytest
 SCRIPTS = Path(__file__).resolve().parents[2] / "build_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+import stage_commands  # noqa: E402
 import test as runner  # noqa: E402
 import toolchain  # noqa: E402
+from stage_commands import Command, Outcome, figures, run_command  # noqa: E402
+from stages import MissingHereError, Stage  # noqa: E402
 
 
-def outcome(program: str, **options: bool) -> runner.Outcome:
-    return runner.run_command(runner.Command([sys.executable, "-c", program], **options))
+def outcome(program: str, **options: bool) -> Outcome:
+    return run_command(Command([sys.executable, "-c", program], **options))
 
 
 def test_the_examples_in_the_script_hold() -> None:
-    assert doctest.testmod(runner).failed == 0
-    assert doctest.testmod(runner).attempted >= 2
+    assert doctest.testmod(stage_commands).failed == 0
+    assert doctest.testmod(stage_commands).attempted >= 2
 
 
 @pytest.mark.parametrize(
@@ -39,7 +42,7 @@ def test_the_examples_in_the_script_hold() -> None:
 )
 def test_the_figures_of_pytest_and_node_are_read(line: str, expected: dict[str, int]) -> None:
     found: dict[str, int] = {}
-    for name, count in runner.figures([line]):
+    for name, count in figures([line]):
         found[name] = found.get(name, 0) + count
     assert found == expected
 
@@ -66,7 +69,7 @@ def test_a_check_counts_as_one_test(code: int, passed: int) -> None:
 
 
 def test_a_run_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "COMMAND_TIMEOUT", 0.5)
+    monkeypatch.setattr(stage_commands, "COMMAND_TIMEOUT", 0.5)
     started = time.monotonic()
     found = outcome("print('3 passed in 0.10s', flush=True); import time; time.sleep(60)")
     assert time.monotonic() - started < 30
@@ -74,25 +77,25 @@ def test_a_run_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_stage_that_cannot_be_set_up_fails_and_the_others_go_on() -> None:
-    def broken() -> list[runner.Command]:
+    def broken() -> list[Command]:
         raise toolchain.ToolchainError("no browser here")
 
-    found = runner.run_stage(runner.Stage("page", broken))
+    found = runner.run_stage(Stage("page", broken))
     assert (found.ok, found.failed) == (False, 1)
 
 
 def test_a_stage_that_this_machine_cannot_run_is_skipped_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
-    def missing() -> list[runner.Command]:
-        raise runner.MissingHereError("no emulator: apt-get install qemu-user-static")
+    def missing() -> list[Command]:
+        raise MissingHereError("no emulator: apt-get install qemu-user-static")
 
-    found = runner.run_stage(runner.Stage("neon", missing))
+    found = runner.run_stage(Stage("neon", missing))
     assert (found.ok, found.passed, found.failed, found.skipped) == (True, 0, 0, 1)
     assert "skipped: no emulator: apt-get install" in capsys.readouterr().out
     assert runner.summary({"neon": found}).splitlines()[1].split()[:2] == ["neon", "skipped"]
 
 
 def test_the_last_line_sums_everything_up() -> None:
-    outcomes = {"lint": runner.Outcome(passed=8), "js": runner.Outcome(passed=2, failed=1, ok=False)}
+    outcomes = {"lint": Outcome(passed=8), "js": Outcome(passed=2, failed=1, ok=False)}
     text = runner.summary(outcomes)
     assert text.splitlines()[-1] == "10 passed, 1 failed"
     assert "FAILED" in text
