@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,15 +170,13 @@ def javascript(suite: str) -> list[Command]:
 
 
 def node() -> list[Command]:
-    """The addons of all platforms, as npm gets them."""
-    build_node.build_packages(toolchain_node.platforms())
-    try:
-        words = {cpu: toolchain_emulated.emulated_node(cpu) for cpu in toolchain_emulated.EMULATED}
-        emulated = {"RV_EMULATED": json.dumps(words)}
-    except toolchain.ToolchainError as error:
-        print(error.message, flush=True)
-        emulated = {}
-    return pytest_run("tests/node", RV_PACKAGES=str(build_node.PACKAGES), **emulated)
+    """The addons of all platforms, as npm gets them; what runs them is fetched while they are compiled."""
+    environment = toolchain.venv()
+    with ThreadPoolExecutor(1) as pool:
+        fetched = pool.submit(toolchain_emulated.foreign_nodes, environment)
+        build_node.build_packages(toolchain_node.platforms())
+        nodes = fetched.result()
+    return pytest_run("tests/node", RV_PACKAGES=str(build_node.PACKAGES), RV_FOREIGN=json.dumps(nodes))
 
 
 def backends() -> list[str]:

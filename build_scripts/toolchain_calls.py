@@ -20,6 +20,7 @@ SANITIZERS += ["-fno-sanitize=null,object-size,pointer-overflow"]
 AS_CALLS = ["--param", "asan-instrumentation-with-call-threshold=0"]
 SANITIZED = "-O1"
 EMULATORS = ["qemu-aarch64-static", "qemu-aarch64"]
+EMULATED = ["aarch64", "arm"]
 EMULATOR_PACKAGES = ["qemu-user-static", "qemu-user"]  # Debian 13 has the static ones in the second
 
 
@@ -87,12 +88,16 @@ def aarch64_emulator() -> list[str]:
             "no qemu-aarch64-static on PATH, and no apt-get to fetch it with; on Linux, install QEMU's user mode "
             "emulation (Debian and Ubuntu: apt-get install qemu-user-static), or name it in $QEMU_AARCH64"
         )
-    folder = piece(CACHE / "qemu", "1", "fetching QEMU's aarch64 emulator with apt-get (62 MB)", _unpack_emulator)
-    return [str(folder / EMULATORS[0])]
+    return [str(emulators() / EMULATORS[0])]
 
 
-def _unpack_emulator(folder: Path) -> None:
-    """One program out of Debian's package, in the cache alone: nothing is installed."""
+def emulators() -> Path:
+    """The folder of QEMU's programs for ARM out of Debian's package: `qemu-aarch64-static` and `qemu-arm-static`."""
+    return piece(CACHE / "qemu-user", "1", "fetching QEMU's emulators of ARM with apt-get (62 MB)", _unpack_emulators)
+
+
+def _unpack_emulators(folder: Path) -> None:
+    """In the cache alone: nothing is installed."""
     downloads = folder / "downloads"
     downloads.mkdir()
     if os.geteuid() == 0:
@@ -101,12 +106,13 @@ def _unpack_emulator(folder: Path) -> None:
         run(["apt-get", "-qq", "download", package], quiet=True, cwd=downloads)
         [archive] = downloads.glob(f"{package}_*.deb")
         run(["dpkg-deb", "-x", archive, downloads], quiet=True)
-        for name in EMULATORS:
-            program = downloads / "usr/bin" / name
-            if program.is_file() and _runs(program):
-                shutil.copy(program.resolve(), folder / EMULATORS[0])
-                shutil.rmtree(downloads)
-                return
+        for name in EMULATED:
+            candidates = [downloads / "usr/bin" / f"qemu-{name}{ending}" for ending in ("-static", "")]
+            if program := next((one for one in candidates if one.is_file() and _runs(one)), None):
+                shutil.copy(program.resolve(), folder / f"qemu-{name}-static")
+        if all((folder / f"qemu-{name}-static").exists() for name in EMULATED):
+            shutil.rmtree(downloads)
+            return
     raise ToolchainError(
         f"{' and '.join(EMULATOR_PACKAGES)} hold no {EMULATORS[0]} that runs here; install one on PATH"
     )

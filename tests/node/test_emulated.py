@@ -1,30 +1,84 @@
-"""The addons for ARM, in a Node for ARM that an emulator runs: golden vectors, on the event loop and off it."""
+"""The addons for other systems than this machine's, in a Node for them: golden vectors and the suite `native`."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from foreign import ROOT, Done, ForeignNode
 
-if "RV_EMULATED" not in os.environ:
-    pytest.skip("needs $RV_EMULATED: `python3 build_scripts/test.py --only node` sets it", allow_module_level=True)
+GetNode = Callable[[str], ForeignNode]
+SUITE = sorted((ROOT / "web" / "test").glob("*.native.test.mjs"))
 
-EMULATED: dict[str, list[str]] = json.loads(os.environ["RV_EMULATED"])
-PACKAGES = Path(os.environ["RV_PACKAGES"])
-SCRIPT = Path(__file__).resolve().parents[2] / "web" / "test" / "emulated.mjs"
+
+def addon(packages: Path, name: str) -> Path:
+    return packages / f"ruvector-attention-{name}" / "ruvector-attention.node"
+
+
+def golden_vectors(node: ForeignNode, binary: Path) -> list[list[str]]:
+    """System, processor and backend of each line that says how many cases agreed."""
+    done = node("test/emulated.mjs", binary)
+    assert done.code == 0, done.stderr[-2000:]
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert all(int(line[3]) >= 40 for line in lines)
+    return [line[:3] for line in lines]
 
 
 @pytest.mark.parametrize(
-    ("cpu", "package", "backends"),
-    [("arm64", "linux-arm64-gnu", ["neon", "scalar"]), ("arm", "linux-arm-gnueabihf", ["scalar"])],
+    ("name", "system", "cpu", "backends"),
+    [
+        ("linux-arm64-gnu", "glibc", "arm64", ["neon", "scalar"]),
+        ("linux-arm64-musl", "musl", "arm64", ["neon", "scalar"]),
+        ("linux-arm-gnueabihf", "glibc", "arm", ["scalar"]),
+    ],
 )
-def test_golden_vectors(cpu: str, package: str, backends: list[str]) -> None:
-    binary = (PACKAGES / f"ruvector-attention-{package}" / "ruvector-attention.node").resolve()
-    done = subprocess.run([*EMULATED[cpu], str(SCRIPT), str(binary)], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = [line.split() for line in done.stdout.splitlines()]
-    assert [line[:2] for line in lines] == [[cpu, backend] for backend in backends]
-    assert all(int(line[2]) >= 40 for line in lines)
+def test_golden_vectors_under_an_emulator(
+    foreign: GetNode, packages: Path, name: str, system: str, cpu: str, backends: list[str]
+) -> None:
+    expected = [[system, cpu, backend] for backend in backends]
+    assert golden_vectors(foreign(name), addon(packages, name)) == expected
+
+
+@pytest.mark.parametrize(
+    ("node", "name", "system"),
+    [
+        ("linux-x64-musl", "linux-x64-gnu", "musl"),  # what an image of Alpine finds in a folder copied from outside
+        ("win32-x64", "win32-x64", "win32"),
+    ],
+)
+def test_golden_vectors_on_this_processor(foreign: GetNode, packages: Path, node: str, name: str, system: str) -> None:
+    found = golden_vectors(foreign(node), addon(packages, name))
+    known = ["avx512", "avx2", "sse4", "scalar"]
+    assert [backend for _, _, backend in found] == known[-len(found) :]  # all from the best that this machine has
+    assert all(line[:2] == [system, "x64"] for line in found)
+
+
+def passed(done: Done) -> int:
+    assert done.code == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    figures = {word: int(count) for word, count in re.findall(r"^(?:#|ℹ) (\w+) (\d+)", done.stdout, re.M)}
+    assert figures["fail"] == figures["cancelled"] == figures["skipped"] == 0
+    return figures["pass"]
+
+
+def test_the_suite_on_musl(foreign: GetNode, packages: Path) -> None:
+    """All of `npm test -- native`, what npm installs there as well."""
+    node = foreign("linux-x64-musl")
+    binary = {
+        "RUVECTOR_NATIVE_BINARY": str(addon(packages, "linux-x64-musl")),
+        "RUVECTOR_NPM_PACKAGES": str(packages),
+        "NODE_OPTIONS": f"--require={ROOT / 'tests' / 'node' / 'without_ldd.cjs'}",
+    }
+    files = [file.relative_to(ROOT / "web") for file in SUITE]
+    assert len(files) >= 4
+    assert passed(node("--test", "--test-concurrency=2", *files, env=binary)) >= 300
+
+
+@pytest.mark.parametrize("file", ["binding", "async"])
+def test_the_suite_on_windows(foreign: GetNode, packages: Path, file: str) -> None:
+    """Threads, transfers and what is refused; the mechanisms are in the golden vectors."""
+    node = foreign("win32-x64")
+    binary = f"Z:{addon(packages, 'win32-x64')}".replace("/", "\\")
+    # the file by itself: the runner of tests would start processes, for which this Windows is too small
+    assert passed(node(f"test/{file}.native.test.mjs", env={"RUVECTOR_NATIVE_BINARY": binary})) >= 7

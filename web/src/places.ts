@@ -15,7 +15,14 @@ export function folder(place: string | URL): string {
 
 function pathToURL(path: string): string {
   // process.getBuiltinModule would need a newer Node; a file URL resolves a path just as well.
-  return new URL(encodeURI(path).replace(/[?#]/g, encodeURIComponent), `file://${process.cwd()}/`).href;
+  return new URL(pathOfURL(path), `file://${pathOfURL(process.cwd())}/`).href;
+}
+
+/** A path as it is written in a URL: on Windows with slashes, and one before the drive's letter. */
+function pathOfURL(path: string): string {
+  const slashes =
+    process.platform === "win32" ? path.replaceAll("\\", "/").replace(/^(?=[a-z]:\/)/i, "/") : path;
+  return encodeURI(slashes).replace(/[?#]/g, encodeURIComponent);
 }
 
 function document_base(): string {

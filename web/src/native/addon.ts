@@ -43,11 +43,10 @@ export async function findAddon(binary?: string | URL): Promise<Addon> {
   const require = createRequire(import.meta.url);
   if (binary !== undefined) {
     const { fileURLToPath } = await import("node:url");
-    const path = fileURLToPath(absolute(binary));
     try {
-      return require(path);
+      return require(fileURLToPath(absolute(binary)));
     } catch (error) {
-      throw new LoadError(`binary is ${path}, which cannot be loaded: ${reasonOf(error)}`);
+      throw new LoadError(`binary is ${binary}, which cannot be loaded: ${reasonOf(error)}`);
     }
   }
   const names = candidates(process.platform, process.arch);
