@@ -1,4 +1,4 @@
-"""Node for Windows in Debian's Wine: of that only what Node loads, and a Windows of files alone, without services."""
+"""Node for Windows in Wine, as Debian has it: of that what Node loads, and a Windows of a few files."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ PACKAGES = ["libwine", "wine64", "libz-mingw-w64", "libunwind8"]
 
 PROGRAMS = "usr/lib/wine"
 WINE = "usr/lib/x86_64-linux-gnu/wine"
-# What node.exe is linked with, what that needs, and what Wine begins with
+# What node.exe is linked with, what that needs, and what Wine starts first
 LIBRARIES = ["advapi32", "apisetschema", "bcrypt", "combase", "crypt32", "dbghelp", "dnsapi", "gdi32", "imm32"]
 LIBRARIES += ["iphlpapi", "kernel32", "kernelbase", "msacm32", "msvcrt", "mswsock", "nsi", "ntdll", "ole32", "oleaut32"]
 LIBRARIES += ["powrprof", "psapi", "rpcrt4", "sechost", "setupapi", "shcore", "shell32", "shlwapi", "ucrtbase"]
 LIBRARIES += ["user32", "userenv", "version", "win32u", "winmm", "ws2_32"]
+PROGRAMS_OF_WINDOWS = ["services", "wineboot"]
 UNIX_LIBRARIES = ["bcrypt", "crypt32", "dnsapi", "ntdll", "win32u", "ws2_32"]
 FILES = {
     *(f"{WINE}/x86_64-windows/{name}.dll" for name in LIBRARIES),
-    f"{WINE}/x86_64-windows/wineboot.exe",
+    *(f"{WINE}/x86_64-windows/{name}.exe" for name in PROGRAMS_OF_WINDOWS),
     *(f"{WINE}/x86_64-unix/{name}.so" for name in UNIX_LIBRARIES),
     f"{PROGRAMS}/wine64",
     f"{PROGRAMS}/wineserver64",

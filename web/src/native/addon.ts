@@ -31,7 +31,11 @@ export interface Addon {
   open(target: string): Target;
 }
 
-/** Names of the packages that may hold a binary for this platform: on Linux one for each C library. */
+/**
+ * Names of the packages that may hold a binary for this platform: on Linux one for each C library. npm installs the
+ * right one; where both are, the first that loads is right: glibc's runs on musl too, with the same results, and musl's
+ * does not load on glibc.
+ */
 export function candidates(platform: string, cpu: string): string[] {
   const fitting = PLATFORMS.filter((one) => one.os === platform && one.cpu === cpu);
   return fitting.map(({ name }) => `ruvector-attention-${name}`);
