@@ -91,14 +91,59 @@ test("the event loop goes on while a long call runs", async () => {
 describe("arrays of a call", () => {
   const expected = attention(large.query, large.keys, large.values).output;
 
-  test("they are read at once: what becomes of them later changes nothing", async () => {
+  // of the second kind are calls that are computed before they return, since they are not worth a thread
+  const few = { query: random([40, 32], 1), keys: random([50, 32], 2), values: random([50, 16], 3) };
+  for (const [size, from] of [
+    ["large", large],
+    ["small", few],
+  ]) {
+    test(`they are read at once: what becomes of them later changes nothing (${size})`, async () => {
+      const flash = ra.createSync("flash", { dim: 32 });
+      const expected = flash.forwardSync(from.query, from.keys, from.values);
+      const inputs = [from.query, from.keys, from.values].map(copy);
+      const waiting = flash.forward(...inputs);
+      inputs[0].fill(Number.NaN);
+      structuredClone(inputs[1].buffer, { transfer: [inputs[1].buffer] });
+      same(await waiting, expected);
+      assert.equal(inputs[2].length, from.values.data.length);
+    });
+
+    test(`what is not finite was so when the call was made (${size})`, async () => {
+      const flash = ra.createSync("flash", { dim: 32 });
+      const inputs = [from.query, from.keys, from.values].map(copy);
+      inputs[2][16 * 7 + 3] = Number.NaN;
+      const waiting = flash.forward(...inputs);
+      inputs[2].fill(0);
+      await throws(() => waiting, api.NumericalInstabilityError, /^values holds nan at index \((0, )?7, 3\)/);
+    });
+  }
+
+  test("only what another thread reads is copied", async (context) => {
     const flash = ra.createSync("flash", { dim: 32 });
-    const inputs = [large.query, large.keys, large.values].map(copy);
-    const waiting = flash.forward(...inputs);
-    inputs[0].fill(Number.NaN);
-    structuredClone(inputs[1].buffer, { transfer: [inputs[1].buffer] });
-    close(await waiting, expected);
-    assert.equal(inputs[2].length, 12_800);
+    const copies = context.mock.method(Object.getPrototypeOf(Float32Array.prototype), "slice");
+    for (const [count, from] of [
+      [0, few],
+      [3, large],
+    ]) {
+      const inputs = [from.query, from.keys, from.values].map(copy);
+      copies.mock.resetCalls();
+      const output = await flash.forward(...inputs);
+      const copied = copies.mock.calls.map(({ this: array }) => array);
+      assert.equal(copied.filter((array) => inputs.includes(array)).length, count);
+      same(output, flash.forwardSync(...inputs));
+    }
+  });
+
+  test("parts of one array are copied as parts", async () => {
+    const flash = ra.createSync("flash", { dim: 32 });
+    const all = Float32Array.from(random([3000, 32], 4).data);
+    const [query, keys, values] = [0, 1, 2].map((i) =>
+      api.tensor(all.subarray(32_000 * i, 32_000 * (i + 1)), [1000, 32]),
+    );
+    const expected = flash.forwardSync(query, keys, values);
+    const waiting = flash.forward(query, keys, values);
+    all.fill(1);
+    same(await waiting, expected);
   });
 
   test("they are taken over where the caller says so", async () => {

@@ -6,7 +6,7 @@ import { AttentionError, InputTooLargeError, RuntimeLostError } from "../errors.
 import { type Area, BAD_ARGUMENT, KernelCall, type Kernels } from "../wasm/kernels.js";
 import type { NumberArray } from "../wasm/numbers.js";
 import type { Addon, KernelSpec, Target } from "./addon.js";
-import { ownArguments } from "./own.js";
+import { Arguments } from "./own.js";
 import { execute, Plan, WORTH_A_THREAD } from "./plan.js";
 
 /** Bytes that an array may have; 2^53 / SPACE arrays may be alive. */
@@ -258,26 +258,26 @@ export class NativeKernels implements Kernels {
   }
 
   /**
-   * Little work is done here and now; more on libuv's threads, on copies of the arguments: nothing keeps a caller from
-   * detaching an array that a thread still reads. What it may have changed, or handed over, is not copied.
+   * Little work is done here and now, on the arguments where they are; more on libuv's threads, on copies: nothing keeps
+   * a caller from detaching an array that a thread still reads. What was handed over is not copied.
    */
   async later<A extends readonly unknown[], R>(args: A, body: (...args: A) => R): Promise<R> {
-    const own = ownArguments(args);
+    const given = new Arguments(args);
     const plan = new Plan();
-    const result = this.#with(plan, () => body(...own));
-    if (plan.work < WORTH_A_THREAD) {
-      if (this.#runHere(plan) === 0) return result;
-    } else {
-      this.#running++;
-      try {
-        if ((await execute(plan, this.#target, this.threads)) === 0) return result;
-      } catch (error) {
-        throw known(error);
-      } finally {
-        this.#running--;
-      }
+    const result = this.#with(plan, () => body(...given.here));
+    // where a number was met that is not finite, the call in this thread judges it, and names it
+    if (plan.work < WORTH_A_THREAD) return this.#runHere(plan) === 0 ? result : body(...given.here);
+    const own = given.copied();
+    plan.replace(given.own);
+    this.#running++;
+    try {
+      if ((await execute(plan, this.#target, this.threads)) === 0) return result;
+    } catch (error) {
+      throw known(error);
+    } finally {
+      this.#running--;
     }
-    return body(...own); // a number was met that is not finite: the call in this thread judges it, and names it
+    return body(...own);
   }
 
   #runHere(plan: Plan): number {

@@ -1,4 +1,4 @@
-/** Arguments of an asynchronous call that are the call's own: copied, or taken over where the caller says so. */
+/** Arguments of an asynchronous call: read here and now as they are, or the call's own, copied or taken over. */
 import { tensor } from "../tensor.js";
 
 type View = Exclude<ArrayBufferView, DataView> & {
@@ -7,17 +7,49 @@ type View = Exclude<ArrayBufferView, DataView> & {
 };
 type ViewClass = new (buffer: ArrayBufferLike, offset: number, length: number) => View;
 
-export function ownArguments<A extends readonly unknown[]>(args: A): A {
-  const options = args.at(-1);
-  const transfer = isPlain(options) && !("shape" in options) && options.transfer === true;
-  const own = new Map<View, unknown>();
-  mapped(args, (view) => {
-    own.set(view, view);
-    return view;
-  });
-  if (transfer) takeOver(own);
-  else for (const view of own.keys()) own.set(view, isShared(view) ? view : copied(view));
-  return mapped(args, (view) => own.get(view)) as A;
+/**
+ * The arguments of one call. Another thread may read arrays of the caller's only as copies: nothing in Node-API keeps
+ * their memory where it is when JavaScript transfers it, see docs/decisions/0014-what-a-thread-may-read.md. What was
+ * handed over, or is shared memory, is nobody's to take away.
+ */
+export class Arguments<A extends readonly unknown[]> {
+  /** As the caller gave them, each looked at once. Whoever reads them now needs no copy. */
+  readonly here: A;
+  /** The caller's arrays, and once there are some their copies. */
+  readonly #copies = new Map<View, View>();
+  #buffers: Set<ArrayBufferLike> | undefined;
+
+  constructor(args: A) {
+    const options = args.at(-1);
+    const transfer = isPlain(options) && !("shape" in options) && options.transfer === true;
+    const views = new Map<View, unknown>();
+    const found = mapped(args, (view) => {
+      views.set(view, view);
+      return view;
+    }) as A;
+    if (transfer) takeOver(views);
+    else for (const view of views.keys()) if (!isShared(view)) this.#copies.set(view, view);
+    this.here = transfer ? (mapped(found, (view) => views.get(view)) as A) : found;
+  }
+
+  /** The same with copies: what the caller does from now on changes nothing in them. */
+  copied(): A {
+    if (!this.#buffers) {
+      this.#buffers = new Set([...this.#copies.keys()].map(({ buffer }) => buffer));
+      for (const view of this.#copies.keys()) this.#copies.set(view, copied(view));
+    }
+    return mapped(this.here, (view) => this.#copies.get(view) ?? view) as A;
+  }
+
+  /** The copy of an array of the caller's, or of a part of one; any other array as it is. After `copied`. */
+  readonly own = <V>(array: V): V => {
+    const view = array as unknown as View;
+    const known = this.#copies.get(view);
+    if (known || !this.#buffers?.has(view?.buffer)) return (known as V | undefined) ?? array;
+    const copy = copied(view);
+    this.#copies.set(view, copy);
+    return copy as V;
+  };
 }
 
 /** Views of the same memory stay views of the same memory; its length and place are gone once it is taken. */
@@ -36,11 +68,11 @@ function takeOver(own: Map<View, unknown>): void {
 }
 
 /** One that was detached stays as it is: the checks of the call say what is wrong with it. */
-const copied = (view: View): unknown =>
+const copied = (view: View): View =>
   view.length === 0 ? view : shaped((view as unknown as { slice(): View }).slice(), view.shape);
 
-const shaped = (view: View, shape: readonly number[] | undefined): unknown =>
-  shape ? tensor(view as never, shape) : view;
+const shaped = (view: View, shape: readonly number[] | undefined): View =>
+  shape ? (tensor(view as never, shape) as unknown as View) : view;
 
 /** Memory that several threads share cannot be detached, and whoever shares it knows that others read it. */
 const isShared = ({ buffer }: View): boolean =>

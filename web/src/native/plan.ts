@@ -29,6 +29,12 @@ export class Plan {
     if ((this.chains.at(-1) as Planned[]).length > 0) this.chains.push([]);
   }
 
+  /** Gives the calls these arrays instead of theirs. */
+  replace(own: <V>(array: V) => V): void {
+    for (const chain of this.chains)
+      for (const { step } of chain) for (let i = 2; i < step.length; i++) step[i] = own(step[i]) as never;
+  }
+
   /** All calls in this thread; the first status that is not 0. */
   runHere(target: Target): number {
     for (const chain of this.chains) {
