@@ -1,12 +1,13 @@
 /**
- * Copies of a caller's arrays for a worker. The worker hands their memory back with its answer and the next copies are
- * made in it: memory that the system has to find anew costs several times what the copy does.
+ * Copies of a caller's arrays for another thread. Their memory comes back when that has done with them, a worker's with
+ * its answer, and the next copies are made in it: memory that the system has to find anew costs several times what the
+ * copy does.
  */
 import type { TypedArray } from "./protocol.js";
 
 /** Bytes of memory that is found faster than it travels. */
-const WORTH_RETURNING = 64 << 10;
-/** Bytes that wait for the next call. */
+export const WORTH_RETURNING = 64 << 10;
+/** Bytes that wait for the next call, where nobody says how many. */
 const KEPT_BYTES = 4 << 20;
 
 /** Those of a call's buffers that a worker returns. */
@@ -22,6 +23,8 @@ export function worthReturning(buffers: readonly ArrayBuffer[]): ArrayBuffer[] {
 type ArrayClass = new (buffer: ArrayBufferLike, offset: number, length: number) => TypedArray;
 
 export class LentMemory {
+  constructor(private readonly most = KEPT_BYTES) {}
+
   /** The longest unused first. */
   readonly #kept: ArrayBuffer[] = [];
   #bytes = 0;
@@ -44,13 +47,13 @@ export class LentMemory {
     return copy;
   };
 
-  /** Takes memory back that a worker has done with. */
+  /** Takes memory back that the other thread has done with. */
   readonly takeBack = (buffers: readonly ArrayBuffer[]): void => {
     for (const buffer of buffers) {
       this.#kept.push(buffer);
       this.#bytes += buffer.byteLength;
     }
-    while (this.#bytes > KEPT_BYTES) this.#bytes -= (this.#kept.shift() as ArrayBuffer).byteLength;
+    while (this.#bytes > this.most) this.#bytes -= (this.#kept.shift() as ArrayBuffer).byteLength;
   };
 }
 

@@ -18,7 +18,12 @@ const same = (actual, expected) => {
   assert.deepEqual(actual.shape, expected.shape);
   assert.ok(actual.every((x, i) => Object.is(x, expected[i])));
 };
-const copy = ({ data, shape }) => api.tensor(data.slice(), shape);
+const copy = ({ data, shape }) => api.tensor(Float32Array.from(data), shape);
+const shared = ({ data, shape }) => {
+  const array = new Float32Array(new SharedArrayBuffer(4 * data.length));
+  array.set(data);
+  return api.tensor(array, shape);
+};
 // More than a million multiply-adds: worth a thread.
 const large = { query: random([2, 500, 32], 1), keys: random([400, 32], 2), values: random([2, 400, 16], 3) };
 
@@ -118,19 +123,38 @@ describe("arrays of a call", () => {
     });
   }
 
-  test("only what another thread reads is copied", async (context) => {
-    const flash = ra.createSync("flash", { dim: 32 });
+  test("only what another thread reads is copied, and only if it may be taken away", async (context) => {
+    const own = await api.load({ binary: BINARY, threads: THREADS });
+    const flash = own.createSync("flash", { dim: 32 });
     const copies = context.mock.method(Object.getPrototypeOf(Float32Array.prototype), "slice");
-    for (const [count, from] of [
-      [0, few],
-      [3, large],
-    ]) {
-      const inputs = [from.query, from.keys, from.values].map(copy);
+    const call = async (from, how, options = {}) => {
+      const inputs = [from.query, from.keys, from.values].map(how);
+      const expected = flash.forwardSync(...inputs);
       copies.mock.resetCalls();
-      const output = await flash.forward(...inputs);
+      const output = await flash.forward(...inputs, options);
       const copied = copies.mock.calls.map(({ this: array }) => array);
-      assert.equal(copied.filter((array) => inputs.includes(array)).length, count);
-      same(output, flash.forwardSync(...inputs));
+      same(output, expected);
+      return copied.filter((array) => inputs.includes(array)).length;
+    };
+    assert.equal(await call(few, copy), 0);
+    assert.equal(await call(large, shared), 0);
+    assert.equal(await call(large, copy, { transfer: true }), 0);
+    assert.equal(await call(large, copy), 3);
+    assert.equal(await call(large, copy), 2); // the query into the memory of that one; the others are too small to be kept
+    own.close();
+  });
+
+  test("memory of copies serves one call at a time", async () => {
+    const flash = ra.createSync("flash", { dim: 32 });
+    const calls = Array.from({ length: 12 }, (_, i) =>
+      [large.query, large.keys, large.values].map(({ shape }, j) => random(shape, 10 * i + j)),
+    );
+    const expected = calls.map((inputs) => flash.forwardSync(...inputs));
+    for (let round = 0; round < 3; round++) {
+      const outputs = await Promise.all(calls.map((inputs) => flash.forward(...inputs)));
+      outputs.forEach((output, i) => {
+        same(output, expected[i]);
+      });
     }
   });
 
@@ -163,11 +187,6 @@ describe("arrays of a call", () => {
 
   test("shared memory is read where it is", async () => {
     const flash = ra.createSync("flash", { dim: 32 });
-    const shared = ({ data, shape }) => {
-      const array = new Float32Array(new SharedArrayBuffer(4 * data.length));
-      array.set(data);
-      return api.tensor(array, shape);
-    };
     const inputs = [large.query, large.keys, large.values].map(shared);
     close(await flash.forward(...inputs), expected);
     close(flash.forwardSync(...inputs), expected);

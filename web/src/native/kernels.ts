@@ -3,6 +3,7 @@
  * pointer is the number of an array times SPACE, plus a byte within it.
  */
 import { AttentionError, InputTooLargeError, RuntimeLostError } from "../errors.js";
+import { LentMemory } from "../lent_memory.js";
 import { type Area, BAD_ARGUMENT, KernelCall, type Kernels } from "../wasm/kernels.js";
 import type { NumberArray } from "../wasm/numbers.js";
 import type { Addon, KernelSpec, Target } from "./addon.js";
@@ -15,6 +16,8 @@ const SPACE = 2 ** 34;
 const MOST_ELEMENTS = 2 ** 31 - 1;
 /** Room for the argument blocks of all calls; what is never touched costs nothing. */
 const BLOCKS = 1 << 20;
+/** Bytes that wait for the copies of the next call. */
+const KEPT_COPIES = 32 << 20;
 
 type Held = Float32Array | Float64Array | Uint8Array | BigInt64Array;
 
@@ -79,6 +82,7 @@ export class NativeKernels implements Kernels {
   #blocks = 0;
   #running = 0;
   #plan: Plan | undefined;
+  readonly #lent = new LentMemory(KEPT_COPIES);
 
   constructor(
     addon: Addon,
@@ -262,7 +266,7 @@ export class NativeKernels implements Kernels {
    * a caller from detaching an array that a thread still reads. What was handed over is not copied.
    */
   async later<A extends readonly unknown[], R>(args: A, body: (...args: A) => R): Promise<R> {
-    const given = new Arguments(args);
+    const given = new Arguments(args, this.#lent);
     const plan = new Plan();
     const result = this.#with(plan, () => body(...given.here));
     // where a number was met that is not finite, the call in this thread judges it, and names it
@@ -271,7 +275,10 @@ export class NativeKernels implements Kernels {
     plan.replace(given.own);
     this.#running++;
     try {
-      if ((await execute(plan, this.#target, this.threads)) === 0) return result;
+      if ((await execute(plan, this.#target, this.threads)) === 0) {
+        given.done();
+        return result;
+      }
     } catch (error) {
       throw known(error);
     } finally {

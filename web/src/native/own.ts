@@ -1,4 +1,5 @@
 /** Arguments of an asynchronous call: read here and now as they are, or the call's own, copied or taken over. */
+import { type LentMemory, WORTH_RETURNING } from "../lent_memory.js";
 import { tensor } from "../tensor.js";
 
 type View = Exclude<ArrayBufferView, DataView> & {
@@ -19,7 +20,10 @@ export class Arguments<A extends readonly unknown[]> {
   readonly #copies = new Map<View, View>();
   #buffers: Set<ArrayBufferLike> | undefined;
 
-  constructor(args: A) {
+  constructor(
+    args: A,
+    private readonly memory: LentMemory,
+  ) {
     const options = args.at(-1);
     const transfer = isPlain(options) && !("shape" in options) && options.transfer === true;
     const views = new Map<View, unknown>();
@@ -36,7 +40,7 @@ export class Arguments<A extends readonly unknown[]> {
   copied(): A {
     if (!this.#buffers) {
       this.#buffers = new Set([...this.#copies.keys()].map(({ buffer }) => buffer));
-      for (const view of this.#copies.keys()) this.#copies.set(view, copied(view));
+      for (const view of this.#copies.keys()) this.#copies.set(view, this.#copy(view));
     }
     return mapped(this.here, (view) => this.#copies.get(view) ?? view) as A;
   }
@@ -46,10 +50,24 @@ export class Arguments<A extends readonly unknown[]> {
     const view = array as unknown as View;
     const known = this.#copies.get(view);
     if (known || !this.#buffers?.has(view?.buffer)) return (known as V | undefined) ?? array;
-    const copy = copied(view);
+    const copy = this.#copy(view);
     this.#copies.set(view, copy);
     return copy as V;
   };
+
+  /** The call has ended, and nobody has these arguments any more: the next copies may lie where theirs are. */
+  done(): void {
+    if (!this.#buffers) return;
+    const made = [...this.#copies].filter(([view, copy]) => copy !== view);
+    const copies = new Set(made.map(([, { buffer }]) => buffer as ArrayBuffer));
+    this.memory.takeBack([...copies].filter(({ byteLength }) => byteLength >= WORTH_RETURNING));
+  }
+
+  /** One that was detached stays as it is: the checks of the call say what is wrong with it. */
+  #copy(view: View): View {
+    if (view.length === 0) return view;
+    return shaped(this.memory.copyOf(view as never) as unknown as View, view.shape);
+  }
 }
 
 /** Views of the same memory stay views of the same memory; its length and place are gone once it is taken. */
@@ -66,10 +84,6 @@ function takeOver(own: Map<View, unknown>): void {
     own.set(view, shaped(new (view.constructor as ViewClass)(mine, byteOffset, length), shape));
   }
 }
-
-/** One that was detached stays as it is: the checks of the call say what is wrong with it. */
-const copied = (view: View): View =>
-  view.length === 0 ? view : shaped((view as unknown as { slice(): View }).slice(), view.shape);
 
 const shaped = (view: View, shape: readonly number[] | undefined): View =>
   shape ? (tensor(view as never, shape) as unknown as View) : view;
