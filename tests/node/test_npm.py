@@ -23,6 +23,7 @@ PROGRAM = ROOT / "web" / "test" / "installed_program.mjs"
 WITHOUT_LDD = {"NODE_OPTIONS": f"--require={ROOT / 'tests' / 'node' / 'without_ldd.cjs'}"}
 QUIET = ["--no-audit", "--no-fund", "--no-update-notifier"]
 GetNode = Callable[[str], ForeignNode]
+pytestmark = pytest.mark.timeout(400)  # npm is slow on a busy machine
 
 
 class Registry(ThreadingHTTPServer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ sys.path.insert(0, str(BUILD_SCRIPTS))
 import build  # noqa: E402
 import toolchain_calls as programs  # noqa: E402
 import toolchain_compilers as compilers  # noqa: E402
+import toolchain_emulated as emulated  # noqa: E402
 import toolchain_pyodide as distributions  # noqa: E402
 import toolchain_store as store  # noqa: E402
 import toolchain_xbuildenv as xbuildenv  # noqa: E402
@@ -250,6 +252,20 @@ def test_a_missing_emulator_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("QEMU_AARCH64", "/nowhere/qemu")
     with pytest.raises(store.ToolchainError, match=r"QEMU_AARCH64 is '/nowhere/qemu'"):
         programs.aarch64_emulator()
+
+
+def test_nodes_that_cannot_be_had_are_named_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulated.shutil, "which", lambda _name: None)
+    nodes = emulated.foreign_nodes(Path("python"))
+    platforms = json.loads((BUILD_SCRIPTS.parent / "web/src/native/platforms.json").read_text())
+    assert set(nodes) < {platform["name"] for platform in platforms}
+    for name, node in nodes.items():
+        assert "there is no apt-get to fetch" in str(node["missing"]), name
+    monkeypatch.setattr(emulated.shutil, "which", lambda name: name)
+    monkeypatch.setattr(emulated.sys, "platform", "linux")
+    monkeypatch.setattr(emulated.platform, "machine", lambda: "riscv64")
+    with pytest.raises(store.ToolchainError, match="Node for Windows runs on x86_64 alone; this machine is riscv64"):
+        emulated.foreign_node("win32-x64", Path("python"))
 
 
 def test_an_aarch64_machine_needs_no_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
