@@ -3,9 +3,10 @@ import type { Rules } from "../description.js";
 import { InvalidConfigError, OutOfBoundsError, UnsupportedError } from "../errors.js";
 import type { Tensor } from "../tensor.js";
 import { ofHead, type ScoreOptions } from "./addends.js";
-import { type Home, KernelAttention, newOutput } from "./attention.js";
+import { type Home, newOutput } from "./attention.js";
 import { Bank } from "./bank.js";
 import type { Scoring } from "./engine.js";
+import { Lasting } from "./lasting.js";
 import type { Resident, Source } from "./numbers.js";
 import { Parameters, xavier } from "./parameters.js";
 import { type Settings, shown } from "./settings.js";
@@ -29,9 +30,8 @@ interface Sizes {
 
 let made = 0;
 
-export class Headed extends KernelAttention {
+export class Headed extends Lasting {
   readonly #sizes: Sizes;
-  readonly #parameters: Parameters | undefined;
   /** Tells the maps of this object from another's, for what a Memory keeps. */
   readonly #id = made++;
 
@@ -51,8 +51,8 @@ export class Headed extends KernelAttention {
       ...map("values", valueChannels, kvChannels),
       ...map("output", dim, dim),
     ];
-    this.#parameters = new Parameters(home, learned, settings.seed as number);
-    home.own(this, this.#parameters.release);
+    this.parameters = new Parameters(home, learned, settings.seed as number);
+    home.own(this, this.parameters.release);
   }
 
   protected override checkSettings(settings: Settings): void {
@@ -92,7 +92,7 @@ export class Headed extends KernelAttention {
     const shape = [...binding.lead, nQuery, dim];
     const out = newOutput(shape);
     this.#withOperands(binding, args, scoring, (query, keys, values, hold) => {
-      const output = this.#parameters?.of("output");
+      const output = this.parameters?.of("output");
       const attended = output ? hold(shape) : out;
       if (!this.engine.attend(query, keys, values as Operand, binding.lead, scoring, attended))
         this.blame(binding, scoring.keyLengths);
@@ -149,30 +149,6 @@ export class Headed extends KernelAttention {
       channels,
     );
     return this.restore(out, binding, shape);
-  }
-
-  override stateDictSync(): Record<string, Tensor> {
-    this.open();
-    return this.#parameters?.state() ?? {};
-  }
-
-  override loadStateDictSync(state: object): null {
-    this.open();
-    if (!this.#parameters) return super.loadStateDictSync(state);
-    this.#parameters.load(state as Record<string, unknown>, (missing, unknown) =>
-      this.refuseState(missing, unknown),
-    );
-    return null;
-  }
-
-  override keep(memory: Bank): void {
-    super.keep(memory);
-    memory.check();
-    this.signature.bind([
-      ["keys", memory.keys],
-      ["values", memory.values],
-    ]);
-    this.#ofMemory(memory, this.settings.normalize as boolean);
   }
 
   #scoring(binding: Binding, options: ScoreOptions): Scoring {
@@ -243,12 +219,12 @@ export class Headed extends KernelAttention {
     };
     try {
       const memory = args[1] instanceof Bank ? args[1] : undefined;
-      const bank = memory && this.#ofMemory(memory, scoring.normalize);
+      const bank = memory && this.ofMemory(memory, scoring.normalize);
       const [query, keys, values] = INPUTS.slice(0, binding.arrays.length).map((name, i): Operand => {
         const source = binding.arrays[i] as Source;
         if (i > 0 && bank) return { source: bank[i - 1] as Source, width, isUnit: scoring.normalize };
         const at = channels?.[name] ?? 0;
-        return this.#parameters
+        return this.parameters
           ? { source: this.#mapped(name, source, hold, channels?.[name]), width }
           : { source, width, at };
       });
@@ -265,7 +241,7 @@ export class Headed extends KernelAttention {
     hold: (shape: readonly number[]) => Resident,
     channel?: number,
   ): Resident {
-    const { weight, bias, fanOut } = (this.#parameters as Parameters).of(name);
+    const { weight, bias, fanOut } = (this.parameters as Parameters).of(name);
     const n = channel === undefined ? fanOut : this.#sizes.width;
     const from = 4 * (channel ?? 0);
     const out = hold([...source.shape.slice(0, -1), n]);
@@ -274,9 +250,12 @@ export class Headed extends KernelAttention {
   }
 
   /** A memory's keys and values as the heads read them, which it keeps. */
-  #ofMemory(memory: Bank, normalize: boolean): readonly Resident[] {
+  protected override ofMemory(
+    memory: Bank,
+    normalize = this.settings.normalize as boolean,
+  ): readonly Resident[] {
     const { width } = this.#sizes;
-    const parameters = this.#parameters;
+    const parameters = this.parameters;
     if (!parameters)
       return normalize ? [memory.unitKeys(width), memory.values] : [memory.keys, memory.values];
     return memory.derive(`heads ${this.#id} ${parameters.version} ${normalize}`, () => {

@@ -8,10 +8,11 @@ import {
 import { type Tensor, tensor } from "../tensor.js";
 import type { ScoreOptions } from "./addends.js";
 import { steps } from "./addends.js";
-import { KernelAttention, newOutput } from "./attention.js";
+import { newOutput } from "./attention.js";
 import { Ball, INPUT_EPS, type Operation, OUTPUT_EPS } from "./ball.js";
 import { Bank } from "./bank.js";
 import type { Scoring } from "./engine.js";
+import { Lasting } from "./lasting.js";
 import type { Run } from "./layout.js";
 import {
   type Numbers,
@@ -39,7 +40,7 @@ type Hold = (shape: Shape) => Resident;
 /** Keys as points, and values as they are summed and as they are; what a Memory keeps. */
 type BankArrays = readonly [keys: Resident, aux: Resident, summed: Resident, inside: Resident];
 
-class Hyperbolic extends KernelAttention {
+class Hyperbolic extends Lasting {
   /** Of the space, below 0. */
   get curvature(): number {
     return this.settings.curvature as number;
@@ -248,7 +249,7 @@ class Hyperbolic extends KernelAttention {
     const [query, keys, values] = binding.arrays as [Source, Source, Source];
     const points = this.#points(query, hold);
     const [rows, aux, summed, inside] =
-      memory instanceof Bank ? this.#ofMemory(memory) : this.#bankOf(keys, values, hold);
+      memory instanceof Bank ? this.ofMemory(memory) : this.#bankOf(keys, values, hold);
     const bank = { rows, aux };
     if (!this.#areFinite(how, points.rows, rows, inside)) this.blame(binding, how.keyLengths);
     const nQuery = binding.sizes.n_query as number;
@@ -301,7 +302,7 @@ class Hyperbolic extends KernelAttention {
   }
 
   /** A memory's rows as they are read here, which it keeps. */
-  #ofMemory(memory: Bank): BankArrays {
+  protected override ofMemory(memory: Bank): BankArrays {
     const { curvature, model, aggregation } = this.settings;
     return memory.derive(`hyperbolic ${curvature} ${model} ${aggregation}`, () => {
       const made: Resident[] = [];
@@ -314,16 +315,6 @@ class Hyperbolic extends KernelAttention {
       for (const each of made) if (!kept.includes(each)) this.engine.kernels.free(each.pointer);
       return kept;
     }) as unknown as BankArrays;
-  }
-
-  override keep(memory: Bank): void {
-    super.keep(memory);
-    memory.check();
-    this.signature.bind([
-      ["keys", memory.keys],
-      ["values", memory.values],
-    ]);
-    this.#ofMemory(memory);
   }
 
   #mapped(operation: Operation, source: Source, hold: Hold): Resident {

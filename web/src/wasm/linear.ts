@@ -3,8 +3,9 @@ import type { Rules } from "../description.js";
 import { UnsupportedError } from "../errors.js";
 import type { Tensor } from "../tensor.js";
 import { type Addends, addends, type Band, steps, UNLIMITED } from "./addends.js";
-import { type Home, KernelAttention, newOutput } from "./attention.js";
+import { type Home, newOutput } from "./attention.js";
 import type { Engine } from "./engine.js";
+import { Lasting } from "./lasting.js";
 import { normals } from "./normal.js";
 import { isResident, type Numbers, type Shape, type Source, sizeOf, written } from "./numbers.js";
 import { Parameters } from "./parameters.js";
@@ -24,8 +25,7 @@ interface Call {
   readonly seen: Addends & Band;
 }
 
-class Linear extends KernelAttention {
-  readonly #parameters: Parameters | undefined;
+class Linear extends Lasting {
   /** What queries and keys are both multiplied by, so that their products are scaled scores. */
   readonly #factor: number;
   /** The parameters times it, and of which version of them that is. */
@@ -48,7 +48,7 @@ class Linear extends KernelAttention {
       orthogonalFeatures(home.engine, random, count as number, dim as number);
     const learned = [{ name: "features", shape: [count as number, dim as number], draw }];
     const parameters = new Parameters(home, learned, seed as number);
-    this.#parameters = parameters;
+    this.parameters = parameters;
     const { release } = parameters;
     const scaled = this.#scaled;
     home.own(this, () => {
@@ -86,20 +86,6 @@ class Linear extends KernelAttention {
     for (let key = 0; key < nKey; key++) units[key * (nKey + 1)] = 1;
     this.#items(binding, call, query, keys, { data: units, shape: [nKey, nKey] }, out);
     return this.restore(out, binding, shape);
-  }
-
-  override stateDictSync(): Record<string, Tensor> {
-    this.open();
-    return this.#parameters?.state() ?? {};
-  }
-
-  override loadStateDictSync(state: object): null {
-    this.open();
-    if (!this.#parameters) return super.loadStateDictSync(state);
-    this.#parameters.load(state as Record<string, unknown>, (missing, unknown) =>
-      this.refuseState(missing, unknown),
-    );
-    return null;
   }
 
   #bind(args: readonly unknown[], names: readonly string[]): [Binding, Call] {
@@ -202,7 +188,7 @@ class Linear extends KernelAttention {
 
   /** The random features as they meet rows, 0 where there are none; made when the parameters change. */
   #weight(prefix: Prefix): number {
-    const parameters = this.#parameters;
+    const parameters = this.parameters;
     if (!parameters) return 0;
     const features = parameters.at("features");
     const scaled = this.#scaled;

@@ -9,41 +9,16 @@ import {
 import { type Tensor, tensor } from "../tensor.js";
 import type { Home } from "./attention.js";
 import { Bank } from "./bank.js";
-import {
-  given,
-  type Numbers,
-  numbers,
-  type Resident,
-  refuse,
-  type Shape,
-  sizeOf,
-  written,
-} from "./numbers.js";
+import { BankRows, type Part } from "./bank_rows.js";
+import { given, type Numbers, numbers, type Resident, type Shape, sizeOf, written } from "./numbers.js";
 import { shown } from "./settings.js";
 import { mismatch } from "./signature.js";
 
-/** What the bank holds; apart from the Memory, so that a forgotten one can be freed. */
-interface Store {
-  keys: number;
-  /** Where keys serve as values: the same. */
-  values: number;
-  derived: { pointers: number[]; arrays: readonly Resident[]; key: string } | undefined;
-}
-
-/** One of the two arrays: rows of `width` numbers for every item. */
-interface Part {
-  readonly name: "keys" | "values";
-  readonly width: number;
-}
-
 export class Memory extends Bank {
   readonly #home: Home;
-  readonly #store: Store = { keys: 0, values: 0, derived: undefined };
+  readonly #rows: BankRows;
   readonly #lead: Shape;
-  readonly #items: number;
   readonly #parts: readonly Part[];
-  #capacity = 0;
-  #first = 0;
   #ids: number[] = [];
   #nextId = 0;
   #disposed = false;
@@ -60,7 +35,6 @@ export class Memory extends Bank {
       throw mismatch(`keys is ${written(shape)}; expected (..., n_key, dim)`, 2, shape.length);
     }
     this.#lead = shape.slice(0, -2);
-    this.#items = sizeOf(this.#lead);
     const names = ["keys", "values"] as const;
     this.#parts = arrays.map((array, i) => ({
       name: names[i] as Part["name"],
@@ -72,11 +46,11 @@ export class Memory extends Bank {
         `capacity is ${shown(capacity)}; expected an integer of at least ${rows}, the rows`,
       );
     }
-    const store = this.#store;
-    home.own(this, () => release(home, store));
+    this.#rows = new BankRows(home, this.#lead, this.#parts);
+    home.own(this, this.#rows.release);
     try {
-      this.#reserve(Math.max(rows, (capacity as number | undefined) ?? 0));
-      this.#write(arrays, rows);
+      this.#rows.reserve(Math.max(rows, (capacity as number | undefined) ?? 0));
+      this.#append(arrays, rows);
     } catch (error) {
       this.free();
       throw error;
@@ -108,12 +82,12 @@ export class Memory extends Bank {
 
   /** @internal */
   get keys(): Resident {
-    return this.#resident(this.#parts[0] as Part);
+    return this.#rows.resident(this.#parts[0] as Part);
   }
 
   /** @internal */
   get values(): Resident {
-    return this.#resident(this.#parts.at(-1) as Part);
+    return this.#rows.resident(this.#parts.at(-1) as Part);
   }
 
   /**
@@ -136,8 +110,8 @@ export class Memory extends Bank {
       return array.shape.length === 1 && this.isMatrix ? { ...array, shape: [1, ...array.shape] } : array;
     });
     const rows = this.#rowsOf(arrays);
-    this.#reserve(this.length + rows);
-    return this.#write(arrays, rows);
+    this.#rows.reserve(this.length + rows);
+    return this.#append(arrays, rows);
   }
 
   /** Drops the rows with these ids, or so many of the oldest; how many went. The others keep their order and ids. */
@@ -155,8 +129,7 @@ export class Memory extends Bank {
           `oldest is ${oldest}; expected 0 to ${this.length}, the rows that there are`,
         );
       }
-      this.#changed();
-      this.#first += oldest;
+      this.#rows.drop(oldest);
       this.#ids.splice(0, oldest);
       return oldest;
     }
@@ -166,14 +139,8 @@ export class Memory extends Bank {
       if (!known.has(id))
         throw new OutOfBoundsError(`ids holds ${id}; expected those of rows that there are`);
     }
-    this.#changed();
-    if (this.#home.engine.kernels.isBusy && gone.size > 0) this.#relocate(this.#capacity, false);
-    let kept = 0;
-    this.#ids.forEach((id, row) => {
-      if (gone.has(id)) return;
-      if (kept !== row) this.#move(row, kept);
-      kept++;
-    });
+    const ids = this.#ids;
+    this.#rows.dropWhere((row) => gone.has(ids[row] as number));
     this.#ids = this.#ids.filter((id) => !gone.has(id));
     return gone.size;
   }
@@ -221,13 +188,7 @@ export class Memory extends Bank {
     this.#open();
     const state: Record<string, Tensor | Tensor<Int32Array>> = {};
     for (const part of this.#parts) {
-      const { pointer, shape, step } = this.#resident(part);
-      const size = this.length * part.width;
-      const data = new Float32Array(this.#items * size);
-      for (let item = 0; item < this.#items; item++) {
-        data.set(this.#home.engine.kernels.read(pointer + 4 * item * step, size), item * size);
-      }
-      state[part.name] = tensor(data, shape);
+      state[part.name] = tensor(this.#rows.read(part), [...this.#lead, this.length, part.width]);
     }
     return { ...state, ids: tensor(this.ids, [this.length]) };
   }
@@ -289,23 +250,12 @@ export class Memory extends Bank {
 
   /** What `make` makes of the rows, kept until they change or something else is derived. @internal */
   derive(key: string, make: () => readonly Resident[]): readonly Resident[] {
-    const store = this.#store;
-    if (store.derived?.key !== key) {
-      this.#changed();
-      const arrays = this.#home.engine.kernels.now(make);
-      store.derived = { pointers: arrays.map(({ pointer }) => pointer), arrays, key };
-    }
-    return store.derived.arrays;
+    return this.#rows.derive(key, make);
   }
 
   #open(): void {
     this.#home.check();
     if (this.#disposed) throw new RuntimeLostError("Memory was disposed; create another");
-  }
-
-  #resident({ name, width }: Part): Resident {
-    const pointer = this.#store[name] + 4 * this.#first * width;
-    return { pointer, shape: [...this.#lead, this.length, width], step: this.#capacity * width };
   }
 
   /** How many rows the arrays have, once they are known to fit the bank and each other. */
@@ -322,80 +272,11 @@ export class Memory extends Bank {
     return rows;
   }
 
-  /** Room for so many rows in all; grows by half at least, moves what there is to the front. */
-  #reserve(rows: number): void {
-    if (this.#first + rows <= this.#capacity) return;
-    const fits = rows <= this.#capacity && 2 * this.#first >= this.#capacity;
-    const grown = this.#capacity === 0 ? rows : Math.max(rows, Math.ceil(1.5 * this.#capacity));
-    this.#relocate(fits ? this.#capacity : grown, fits && !this.#home.engine.kernels.isBusy);
-  }
-
-  /** Moves the rows to the front of where they are, or of a new place. */
-  #relocate(capacity: number, inPlace: boolean): void {
-    const { kernels } = this.#home.engine;
-    this.#changed();
-    const fresh = { ...this.#store };
-    for (const { name, width } of this.#parts) {
-      const from = this.#resident({ name, width });
-      const to = inPlace ? this.#store[name] : kernels.alloc(4 * this.#items * capacity * width);
-      for (let item = 0; item < this.#items && this.length > 0; item++) {
-        const target = to + 4 * item * capacity * width;
-        kernels.move(target, from.pointer + 4 * item * from.step, this.length * width);
-      }
-      if (!inPlace && this.#store[name] !== 0) kernels.free(this.#store[name]);
-      fresh[name] = to;
-    }
-    if (this.#parts.length === 1) fresh.values = fresh.keys;
-    Object.assign(this.#store, { keys: fresh.keys, values: fresh.values });
-    this.#capacity = capacity;
-    this.#first = 0;
-  }
-
-  /** Copies rows behind those that are there; they count once all of them are known to be finite. */
-  #write(arrays: readonly Numbers[], rows: number): Tensor<Int32Array> {
-    const { engine } = this.#home;
-    arrays.forEach((array, i) => {
-      const { name, width } = this.#parts[i] as Part;
-      const { pointer, step } = this.#resident({ name, width });
-      const size = rows * width;
-      for (let item = 0; item < this.#items; item++) {
-        const at = pointer + 4 * (item * step + this.length * width);
-        engine.kernels.write(at, array.data.subarray(item * size, (item + 1) * size));
-        if (!engine.staging.allFinite(at, size)) refuse(name, array, Number.isFinite, "finite numbers");
-      }
-    });
-    this.#changed();
+  #append(arrays: readonly Numbers[], rows: number): Tensor<Int32Array> {
+    this.#rows.append(arrays, rows);
     const ids = Int32Array.from({ length: rows }, (_, i) => this.#nextId + i);
     this.#nextId += rows;
     for (const id of ids) this.#ids.push(id);
     return tensor(ids, [rows]);
   }
-
-  #move(from: number, to: number): void {
-    for (const part of this.#parts) {
-      const { pointer, step } = this.#resident(part);
-      for (let item = 0; item < this.#items; item++) {
-        const start = pointer + 4 * item * step;
-        const [target, row] = [start + 4 * to * part.width, start + 4 * from * part.width];
-        this.#home.engine.kernels.move(target, row, part.width);
-      }
-    }
-  }
-
-  #changed(): void {
-    releaseDerived(this.#home, this.#store);
-  }
-}
-
-function releaseDerived(home: Home, store: Store): void {
-  for (const pointer of store.derived?.pointers ?? []) home.engine.kernels.free(pointer);
-  store.derived = undefined;
-}
-
-function release(home: Home, store: Store): void {
-  releaseDerived(home, store);
-  const { kernels } = home.engine;
-  if (store.keys !== 0) kernels.free(store.keys);
-  if (store.values !== 0 && store.values !== store.keys) kernels.free(store.values);
-  store.keys = store.values = 0;
 }

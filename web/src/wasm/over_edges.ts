@@ -2,10 +2,11 @@
 import type { Rules } from "../description.js";
 import { UnsupportedError } from "../errors.js";
 import type { Tensor } from "../tensor.js";
-import { type Home, KernelAttention, newOutput } from "./attention.js";
+import { type Home, newOutput } from "./attention.js";
 import type { Bank } from "./bank.js";
 import { EdgeCalls, type Lists } from "./edge_calls.js";
 import { byEdge, type Edges, type Fans, fansOf, readEdges } from "./fans.js";
+import { Lasting } from "./lasting.js";
 import { type Numbers, type Resident, refuse, type Shape, sizeOf, written } from "./numbers.js";
 import { type Learned, Parameters } from "./parameters.js";
 import type { Settings } from "./settings.js";
@@ -37,8 +38,8 @@ const SETTINGS = [
   "isolated",
 ];
 
-export abstract class OverEdges extends KernelAttention {
-  protected readonly parameters: Parameters;
+export abstract class OverEdges extends Lasting {
+  declare protected parameters: Parameters;
   /** What is made of the parameters once, by name, and of which version of them. */
   readonly #made = { pointers: new Map<string, number>(), version: -1 };
 
@@ -112,19 +113,6 @@ export abstract class OverEdges extends KernelAttention {
     throw new UnsupportedError(
       `${this.mechanism.class} cannot read a memory; expected a mechanism over keys and values`,
     );
-  }
-
-  override stateDictSync(): Record<string, Tensor> {
-    this.open();
-    return this.parameters.state();
-  }
-
-  override loadStateDictSync(state: object): null {
-    this.open();
-    this.parameters.load(state as Record<string, unknown>, (missing, unknown) =>
-      this.refuseState(missing, unknown),
-    );
-    return null;
   }
 
   protected shaped(out: Float32Array, shape: Shape): Tensor {
