@@ -16,6 +16,7 @@
 #include "kernels/points.c"
 #include "kernels/edge_weights.c"
 #include "kernels/features.c"
+#include "kernels/routes.c"
 #endif
 
 /* Each kernel is a static function of its argument struct; here it meets the calling convention. */

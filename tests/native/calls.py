@@ -52,7 +52,7 @@ class Kernel(NamedTuple):
     @property
     def adds(self) -> bool:
         """Whether it adds to its outputs, as gradients are, instead of filling them."""
-        return self.name.endswith("_backward")
+        return self.name.endswith("_backward") or self.name == "scatter_rows"
 
 
 class Call(NamedTuple):

@@ -372,6 +372,22 @@ def features_of_rows() -> None:
 
 
 @case()
+def rows_to_experts_and_back() -> None:
+    """Choices with and without capacities, whole vectors and rests; rows gathered and scattered."""
+    for dim in (*range(1, 36), 64, 130):
+        random = np.random.default_rng(dim)
+        rows, top_k = 1 + dim % 7, 1 + dim % min(dim, 5)
+        for capacity in (0, 1 + dim % 3):
+            chosen = np.zeros((2, rows, top_k), np.float32)
+            losses = np.zeros(2, np.float32) if capacity else None
+            kernels.active.route_rows(normal(random, rows, dim), *chosen, losses, rows, dim, top_k, capacity, 0.7)
+        index, out = random.integers(0, rows, 4), np.zeros((4, dim), np.float32)
+        kernels.active.gather_rows(normal(random, rows, dim), index, out, rows, 4, dim)
+        sums = np.zeros((rows, dim + 3), np.float32)
+        kernels.active.scatter_rows(out, normal(random, 4), index, sums, rows, 4, dim, dim + 3, 0.5)
+
+
+@case()
 def weights_of_edges() -> None:
     for index, (heads, dim) in enumerate(product((1, 2, 3), (1, 3, 8, 17, 33))):
         random = np.random.default_rng(index)

@@ -3,7 +3,7 @@
 Same names, same flat arguments and same answers as the C kernels (``wasm_kernels/kernels.def``).
 """
 
-from . import attention, ball, edges, features, prefix, rows, sparse
+from . import attention, ball, edges, features, prefix, routes, rows, sparse
 from ._table import BODIES
 
-__all__ = ["BODIES", "attention", "ball", "edges", "features", "prefix", "rows", "sparse"]
+__all__ = ["BODIES", "attention", "ball", "edges", "features", "prefix", "routes", "rows", "sparse"]
