@@ -32,6 +32,7 @@ KERNEL_PARTS = {
     "hyperbolic": ["hyperbolic"],
     "linear": ["linear"],
     "edges": ["edge_featured", "graph"],
+    "moe": ["moe"],
 }
 KERNEL_MECHANISMS = sorted(name for names in KERNEL_PARTS.values() for name in names)
 RULES = {part: WEB / "src" / "wasm" / "rules" / f"{part}.gen.ts" for part in KERNEL_PARTS}
@@ -60,6 +61,9 @@ RULES_HEADER = """\
 import type { Rules } from "../../description.js";
 
 export const RULES: readonly Rules[] ="""
+ELSEWHERE_HEADER = """
+/** Mechanisms that the kernels alone do not compute. */
+export const ELSEWHERE: readonly string[] ="""
 KERNEL_CLASSES_HEADER = """\
 // Written by build_scripts/make_types.py; do not edit. The mechanisms that the kernels alone compute.
 """
@@ -101,7 +105,11 @@ def rules_source(part: str) -> str:
             inputs = [{key: spec[key] for key in ("name", "axes", "optional")} for spec in mechanism["inputs"]]
             kept = {key: mechanism[key] for key in ("name", "class", "methods")}
             rules.append({**kept, "config": config, "inputs": inputs})
-    return f"{RULES_HEADER} {json.dumps(rules)};\n"
+    text = f"{RULES_HEADER} {json.dumps(rules)};\n"
+    if part == "moe":  # its experts are named by its caller
+        elsewhere = [name for name in registry.mechanisms() if name not in KERNEL_MECHANISMS]
+        text += f"{ELSEWHERE_HEADER} {json.dumps(elsewhere)};\n"
+    return text
 
 
 def kernel_classes_source() -> str:

@@ -53,6 +53,7 @@ const PIECES = {
   wasm_hyperbolic: "hyperbolic.ts",
   wasm_linear: "linear.ts",
   wasm_memory: "memory.ts",
+  wasm_moe: "moe.ts",
 };
 
 async function buildLibrary() {

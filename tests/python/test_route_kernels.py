@@ -132,3 +132,8 @@ def test_rows_go_there_and_come_back_weighted(dim: int) -> None:
     assert kernels.active.scatter_rows(out, weights, index, sums, 9, 5, dim, dim + 2, 0.5) == kernels.OK
     assert np.abs(sums - expected).max() <= 1e-6
     assert np.array_equal(sums[:, dim:], expected[:, dim:].astype(np.float32))
+    out[1], weights[1] = np.nan, 0.0
+    before = sums.copy()
+    assert kernels.active.scatter_rows(out, weights, index, sums, 9, 5, dim, dim + 2, 0.5) == kernels.OK
+    assert np.array_equal(sums[0], before[0])
+    assert np.isfinite(sums).all()

@@ -143,6 +143,7 @@ static int32_t rv_scatter_rows(const rv_scatter_rows_args *args) {
   const int64_t dim = args->dim;
   if (!all_below(args->index, args->count, args->n_rows) || args->out_row < dim) return RV_BAD_ARGUMENT;
   for (int64_t i = 0; i < args->count; i++) {
+    if (args->weights[i] == 0) continue; /* of a row that is not meant, which may hold anything */
     const vf weight = v_set((float)((double)args->weights[i] * args->factor));
     const float *x = args->x + i * dim;
     float *out = args->out + args->index[i] * args->out_row;

@@ -69,13 +69,14 @@ def gather_rows(x: Array, index: Array, out: Array, n_rows: int, count: int, dim
 def scatter_rows(
     x: Array, weights: Array, index: Array, out: Array, n_rows: int, count: int, dim: int, out_row: int, factor: float
 ) -> int:
-    """out[index[i], :dim] += factor * weights[i] * x[i]"""
+    """out[index[i], :dim] += factor * weights[i] * x[i]; a weight of 0 adds nothing, whatever x holds"""
     at = index.reshape(-1)[:count]
     if ((at < 0) | (at >= n_rows)).any() or out_row < dim:
         return BAD_ARGUMENT
-    shares = factor * weights.reshape(-1)[:count, None].astype(np.float64)
-    added = shares * x.reshape(-1)[: count * dim].reshape(count, dim)
-    places = (at[:, None] * out_row + np.arange(dim)).reshape(-1)
+    shares = weights.reshape(-1)[:count]
+    meant = shares != 0
+    added = factor * shares[meant, None].astype(np.float64) * x.reshape(-1)[: count * dim].reshape(count, dim)[meant]
+    places = (at[meant, None] * out_row + np.arange(dim)).reshape(-1)
     sums = out.reshape(-1).astype(np.float64)
     np.add.at(sums, places, added.reshape(-1))
     out.reshape(-1)[places] = sums[places]

@@ -27,6 +27,10 @@ export interface Home {
   own(owner: object, release: () => void): void;
   disown(owner: object): void;
   create(name: string, config: object): KernelAttention;
+  /** Fetches the code of mechanisms, so that create finds it. */
+  fetch(names: readonly string[]): Promise<void>;
+  /** The names that create takes. */
+  readonly mechanisms: readonly string[];
 }
 
 const OPTIONS = ["mask", "bias", "keyLengths", "causal", "training", "checkFinite", "transfer", "signal"];

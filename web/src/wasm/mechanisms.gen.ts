@@ -17,6 +17,7 @@ export const PARTS = {
   hyperbolic: { hyperbolic: "HyperbolicAttention" },
   linear: { linear: "LinearAttention" },
   edges: { edge_featured: "EdgeFeaturedAttention", graph: "GraphAttention" },
+  moe: { moe: "MoEAttention" },
 } as const;
 
 /** The names of the classes' mechanisms. */
@@ -28,6 +29,7 @@ export interface NameOf {
   HyperbolicAttention: "hyperbolic";
   LinearAttention: "linear";
   LocalGlobalAttention: "local_global";
+  MoEAttention: "moe";
   MultiHeadAttention: "multi_head";
   ScaledDotProductAttention: "scaled_dot_product";
   SelfAttention: "self_attention";

@@ -95,23 +95,7 @@ export class Parameters {
     state: Readonly<Record<string, unknown>>,
     refuseNames: (missing: string[], unknown: string[]) => never,
   ): void {
-    const unknown = Object.keys(state)
-      .filter((name) => !this.#shapes.has(name))
-      .sort();
-    const missing = this.names.filter((name) => !(name in state)).sort();
-    if (unknown.length + missing.length > 0) refuseNames(missing, unknown);
-    const arrays = this.names.map((name): [string, Numbers] => {
-      const array = numbers(name, state[name]);
-      const expected = this.#shapes.get(name) as Shape;
-      if (written(array.shape) !== written(expected)) {
-        const error = new DimensionMismatchError(
-          `${name} is ${written(array.shape)}; expected ${written(expected)}`,
-        );
-        throw Object.assign(error, { expected, actual: array.shape });
-      }
-      refuse(name, array, Number.isFinite, "finite numbers");
-      return [name, array];
-    });
+    const arrays = fitted(this.#shapes, state, refuseNames);
     const { kernels } = this.home.engine;
     if (kernels.isBusy) this.release();
     this.#reserve();
@@ -150,4 +134,28 @@ export class Parameters {
     }
     throw new InvalidConfigError(`there is no parameter ${name}`);
   }
+}
+
+/** A state's arrays, once they are known to be what these shapes name. Raises for a name, a shape, NaN and infinity. */
+export function fitted(
+  shapes: ReadonlyMap<string, Shape>,
+  state: Readonly<Record<string, unknown>>,
+  refuseNames: (missing: string[], unknown: string[]) => never,
+): [string, Numbers][] {
+  const unknown = Object.keys(state)
+    .filter((name) => !shapes.has(name))
+    .sort();
+  const missing = [...shapes.keys()].filter((name) => !(name in state)).sort();
+  if (unknown.length + missing.length > 0) refuseNames(missing, unknown);
+  return [...shapes].map(([name, expected]) => {
+    const array = numbers(name, state[name]);
+    if (written(array.shape) !== written(expected)) {
+      const error = new DimensionMismatchError(
+        `${name} is ${written(array.shape)}; expected ${written(expected)}`,
+      );
+      throw Object.assign(error, { expected, actual: array.shape });
+    }
+    refuse(name, array, Number.isFinite, "finite numbers");
+    return [name, array];
+  });
 }

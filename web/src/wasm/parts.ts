@@ -18,4 +18,5 @@ export const FETCH: Readonly<Record<Exclude<keyof typeof PARTS, "plain">, () => 
   hyperbolic: () => import("./hyperbolic.js"),
   linear: () => import("./linear.js"),
   edges: () => import("./edges.js"),
+  moe: () => import("./moe.js"),
 };

@@ -145,6 +145,8 @@ export class KernelRuntime {
         runtime.#alive++;
       },
       create: (name: string, config: object) => runtime.createSync(name, config),
+      fetch: (names: readonly string[]) => runtime.preload(names),
+      mechanisms: this.mechanisms,
       disown(owner: object): void {
         const record = runtime.#owned.get(owner);
         if (!record) return;

@@ -121,6 +121,13 @@ interface GraphMethods {
     { values: Tensor; weights: Tensor; metadata: Record<string, unknown> },
   ];
 }
+interface MixtureMethods extends Methods<Inputs, Keyed> {
+  computeWithAuxLoss: [Inputs, { output: Tensor; aux_loss: number; z_loss: number }];
+  /** (..., n_query, top_k); an expert of -1 is an empty slot. */
+  getRouting: [[query: ArrayInput], { experts: Tensor<Int32Array>; weights: Tensor }];
+  getExpertUsage: [[], Tensor];
+  resetRoutingStats: [[], null];
+}
 interface MethodsOf {
   cross_attention: HeadMethods<CrossInputs, Keyed>;
   edge_featured: EdgeMethods & EdgeFeaturedMethods;
@@ -129,6 +136,7 @@ interface MethodsOf {
   hyperbolic: Methods<Inputs, Keyed> & BallMethods;
   linear: Methods<Inputs, Keyed>;
   local_global: Methods<Inputs, Keyed>;
+  moe: MixtureMethods;
   multi_head: HeadMethods<Inputs, Keyed>;
   scaled_dot_product: Methods<Inputs, Keyed>;
   self_attention: HeadMethods<Sequence, Sequence>;
