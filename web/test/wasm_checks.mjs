@@ -5,10 +5,11 @@
 import { assert, close, equal, throws } from "./wasm_assert.mjs";
 import { lastingChecks } from "./wasm_lasting.mjs";
 import { mechanismChecks } from "./wasm_mechanism_checks.mjs";
+import { moeChecks } from "./wasm_moe_checks.mjs";
 import { attention, product, project, random } from "./wasm_reference.mjs";
 import { refusalChecks } from "./wasm_refusals.mjs";
 
-export const checks = [...refusalChecks, ...lastingChecks, ...mechanismChecks];
+export const checks = [...refusalChecks, ...lastingChecks, ...mechanismChecks, ...moeChecks];
 const check = (what, body) => checks.push([what, body]);
 
 const query = random([5, 8], 1);

@@ -1,24 +1,17 @@
 /** MoEAttention: a router sends each query to some of several mechanisms, whose outputs are summed. */
 import type { Rules } from "../description.js";
-import {
-  AttentionError,
-  DimensionMismatchError,
-  InvalidConfigError,
-  LoadError,
-  NumericalInstabilityError,
-  UnsupportedError,
-} from "../errors.js";
+import { InvalidConfigError, LoadError, NumericalInstabilityError, UnsupportedError } from "../errors.js";
 import { type Tensor, tensor } from "../tensor.js";
 import { addends } from "./addends.js";
-import { type Home, type KernelAttention, newOutput } from "./attention.js";
+import type { Home, KernelAttention } from "./attention.js";
 import { expertConfigs } from "./experts.js";
 import { Lasting } from "./lasting.js";
-import { type Expert, type Group, MixtureCall, ownItem } from "./mixture_call.js";
-import { isResident, type Numbers, type Resident, type Shape, type Source, sizeOf } from "./numbers.js";
+import { clearUnread, type Hold, held, summed, type Wanted } from "./mixture_arrays.js";
+import { type Expert, MixtureCall } from "./mixture_call.js";
+import { type Numbers, type Resident, type Source, sizeOf } from "./numbers.js";
 import { fitted, Parameters, xavier } from "./parameters.js";
-import { type Computed, matrixOf, Routes, type Routing } from "./routes.js";
-import { type Settings, written } from "./settings.js";
-import type { Binding } from "./signature.js";
+import { Routes, type Routing } from "./routes.js";
+import type { Settings } from "./settings.js";
 
 export { RULES } from "./rules/moe.gen.js";
 
@@ -26,9 +19,6 @@ const INPUTS = ["query", "keys", "values"];
 const SETTINGS = ["experts", "num_experts", "top_k", "capacity_factor", "aux_loss_weight", "z_loss_weight"];
 /** How experts are told what single queries see; by a mask with a row for each where nothing else is said. */
 const TOLD: Readonly<Record<string, Expert["told"]>> = { linear: "sums", local_global: "places" };
-
-type Hold = (shape: Shape) => Resident;
-type Result = "output" | "weights";
 
 /** What the runtime's class keeps of every object, which a mixture must know of its experts. */
 interface Inside {
@@ -104,17 +94,17 @@ class Moe extends Lasting {
   }
 
   forwardSync(...args: unknown[]): Tensor {
-    return this.#mixed(args, "output").result;
+    return this.#mixed(args, "forwardSync").result;
   }
 
   /** The weights of the experts, summed as their outputs are; of heads, their mean. */
   attentionWeightsSync(...args: unknown[]): Tensor {
-    return this.#mixed(args, "weights").result;
+    return this.#mixed(args, "attentionWeightsSync").result;
   }
 
   /** forward, and the losses that keep a router even and its numbers small. */
   computeWithAuxLossSync(...args: unknown[]): { output: Tensor; aux_loss: number; z_loss: number } {
-    const { result, losses } = this.#mixed(args, "output", true);
+    const { result, losses } = this.#mixed(args, "forwardSync", true);
     const [aux_loss, z_loss] = losses as unknown as [number, number];
     return { output: result, aux_loss, z_loss };
   }
@@ -124,7 +114,7 @@ class Moe extends Lasting {
     this.open();
     const binding = this.signature.bind([["query", query]]);
     return this.#holding((hold) => {
-      const rows = this.#held(binding, 0, binding.lead, hold);
+      const rows = held(this.engine, binding.arrays[0] as Source, binding.lead, hold);
       const { experts, weights, topK } = this.engine.kernels.now(() => {
         if (!this.#areFinite(rows)) this.blame(binding);
         return this.#route(rows, false);
@@ -173,9 +163,7 @@ class Moe extends Lasting {
           .filter(([name]) => name.startsWith(prefix))
           .map(([name, array]) => [name.slice(prefix.length), array]),
       );
-    const router = Object.fromEntries(
-      Object.entries(under("router_")).map(([name, array]) => [`router_${name}`, array]),
-    );
+    const router = Object.fromEntries(arrays.filter(([name]) => this.parameters?.has(name)));
     super.loadStateDictSync(router);
     this.#experts.forEach(({ attention }, i) => {
       attention.loadStateDictSync(under(`experts.${i}.`));
@@ -192,7 +180,7 @@ class Moe extends Lasting {
   #makeExperts(): void {
     const made: KernelAttention[] = [];
     try {
-      const experts = this.#configs().map(({ type, config }): Expert => {
+      const experts = this.#configs().map(({ type, config }, index): Expert => {
         const attention = this.home.create(type, config);
         made.push(attention);
         // Raises what was wrong with its config.
@@ -201,7 +189,7 @@ class Moe extends Lasting {
         const names = mechanism.inputs.filter(({ optional }) => !optional).map(({ name }) => name);
         if (names.join() !== INPUTS.join()) {
           throw new InvalidConfigError(
-            `${written(mechanism, settings)} takes ${names.join(", ")}; expected query, keys and values`,
+            `expert ${index}, ${mechanism.class}, takes ${names.join(", ")}; expected query, keys and values`,
           );
         }
         return { name: type, attention, isCausal: settings.causal === true, told: TOLD[type] ?? "rows" };
@@ -243,11 +231,11 @@ class Moe extends Lasting {
 
   #mixed(
     args: readonly unknown[],
-    wanted: Result,
+    wanted: Wanted,
     withLosses = false,
   ): { result: Tensor; losses: Float32Array | undefined } {
     this.open();
-    const names = wanted === "output" ? INPUTS : INPUTS.slice(0, 2);
+    const names = wanted === "forwardSync" ? INPUTS : INPUTS.slice(0, 2);
     const [inputs, options] = this.read(args, names);
     if (options.bias !== undefined)
       throw new UnsupportedError("unknown option 'bias'; expected a mask, which may be of numbers");
@@ -259,19 +247,22 @@ class Moe extends Lasting {
     const areShared = binding.arrays.slice(1).every(({ shape }) => shape.length === 2);
     const { checkFinite } = options;
     const call = new MixtureCall(this.#experts, lead, nQuery, nKey, seen, checkFinite, areShared);
-    const { kernels } = this.engine;
+    const { engine } = this;
     const run = () =>
       this.#holding((hold) => {
-        const query = this.#held(binding, 0, lead, hold);
-        const rest = binding.arrays.slice(1).map((_, i) => this.#held(binding, i + 1, undefined, hold, seen));
-        const routing = kernels.now(() => {
+        const [query, ...rest] = binding.arrays.map((source, i) => {
+          const array = held(engine, source, i === 0 ? lead : undefined, hold);
+          if (i > 0 && seen.keyLengths && array !== source) clearUnread(engine, array, lead, seen.keyLengths);
+          return array;
+        }) as [Resident, ...Resident[]];
+        const routing = engine.kernels.now(() => {
           if (checkFinite && !this.#areFinite(query)) this.blame(binding, seen.keyLengths);
           return this.#route(query, withLosses);
         });
         this.#count(routing);
         try {
-          const columns = wanted === "weights" ? nKey : ((rest[1] as Resident).shape.at(-1) as number);
-          const [data, width] = this.#computed(call, routing, query, rest, wanted, columns);
+          const usual = wanted === "forwardSync" ? (binding.sizes.dim_value as number) : nKey;
+          const [data, width] = summed(engine, call, routing, query, rest, wanted, usual);
           return { data, width, losses: routing.losses };
         } catch (error) {
           if (error instanceof NumericalInstabilityError) this.blame(binding, seen.keyLengths);
@@ -279,87 +270,8 @@ class Moe extends Lasting {
         }
       });
     // A mixture among the experts is routed by rows that must have been computed.
-    const { data, width, losses } = this.#mixtures.length > 0 ? kernels.now(run) : run();
+    const { data, width, losses } = this.#mixtures.length > 0 ? engine.kernels.now(run) : run();
     return { result: this.restore(data, binding, [...lead, nQuery, width]), losses };
-  }
-
-  #computed(
-    call: MixtureCall,
-    routing: Routing,
-    query: Resident,
-    rest: readonly Resident[],
-    wanted: Result,
-    usual: number,
-  ): [Float32Array, number] {
-    const [nQuery, dim] = query.shape.slice(-2) as [number, number];
-    const total = sizeOf(query.shape) / dim;
-    const rows: Resident = { ...query, shape: [total, dim] };
-    const parts: Computed[] = [];
-    let columns: number | undefined;
-    for (const group of call.groups(routing)) {
-      const output = this.#byExpert(group, routing.topK, query, rows, rest, wanted);
-      const own = Array.from(group.choices, (choice) => Math.floor(choice / routing.topK));
-      const chosen = group.isWhole ? this.#spread(group, own, nQuery, routing) : undefined;
-      const weights = Float32Array.from(group.choices, (choice) => routing.weights[choice] as number);
-      const width = output.shape.at(-1) as number;
-      if (wanted === "output") {
-        columns ??= width;
-        if (width !== columns) {
-          throw Object.assign(
-            new DimensionMismatchError(
-              `expert ${group.index} (${group.expert.name}) gives ${width} channels; expected ${columns}, as the experts before it`,
-            ),
-            { expected: columns, actual: width },
-          );
-        }
-      }
-      parts.push({ rows: own, weights, ...chosen, output, width });
-    }
-    const width = columns ?? usual;
-    const out = newOutput([total, width]);
-    Routes.of(this.engine).sum(parts, [total, width], out);
-    return [out, width];
-  }
-
-  /** All rows of an item, those that chose another expert with a weight of 0. */
-  #spread({ item, choices }: Group, own: readonly number[], nQuery: number, { weights }: Routing) {
-    const first = (item as number) * nQuery;
-    const all = new Float32Array(nQuery);
-    own.forEach((row, i) => {
-      all[row - first] = weights[choices[i] as number] as number;
-    });
-    return { rows: Array.from(all, (_, place) => first + place), weights: all };
-  }
-
-  #byExpert(
-    { expert, index, item, choices, isWhole, seen, options }: Group,
-    topK: number,
-    query: Resident,
-    rows: Resident,
-    rest: readonly Resident[],
-    wanted: Result,
-  ): Tensor {
-    const nQuery = query.shape.at(-2) as number;
-    const lead = query.shape.slice(0, -2);
-    const inputs = rest.map((array) =>
-      matrixOf(array, ownItem(array.shape.slice(0, -2), lead, item ?? 0), seen),
-    );
-    const own = choices.map((choice) => Math.floor(choice / topK));
-    const isAll = own.length === rows.shape[0];
-    const gathered = isWhole || isAll ? undefined : Routes.of(this.engine).gather(rows, own);
-    const given = gathered ?? (isAll ? rows : matrixOf(query, item as number, nQuery));
-    try {
-      const body = wanted === "output" ? "forwardSync" : "attentionWeightsSync";
-      const compute = (expert.attention as unknown as Record<string, (...args: unknown[]) => Tensor>)[body];
-      if (!compute) throw new UnsupportedError("it has no weights");
-      return compute.call(expert.attention, given, ...inputs, options);
-    } catch (error) {
-      if (error instanceof AttentionError)
-        error.message = `expert ${index} (${expert.name}): ${error.message}`;
-      throw error;
-    } finally {
-      if (gathered) this.engine.kernels.free(gathered.pointer);
-    }
   }
 
   #route(query: Resident, withLosses: boolean): Routing {
@@ -391,43 +303,6 @@ class Moe extends Lasting {
     return this.engine.staging.allFinite(array.pointer, sizeOf(array.shape));
   }
 
-  /** An input in the kernels' memory: repeated for all of `lead` where that is given; of keys that are not read zeros. */
-  #held(binding: Binding, which: number, lead: Shape | undefined, hold: Hold, seen?: Seen): Resident {
-    const source = binding.arrays[which] as Source;
-    const { shape } = source;
-    const own = shape.slice(0, -2);
-    const target = lead ?? own;
-    const isSame = own.join() === target.join();
-    const size = sizeOf(shape.slice(-2));
-    if (isResident(source) && isSame && source.step === size) return source;
-    if (isResident(source) && !lead) return source;
-    const { kernels } = this.engine;
-    const array = hold([...target, ...shape.slice(-2)]);
-    for (let item = 0; item < sizeOf(target); item++) {
-      const from = ownItem(own, target, item);
-      const to = array.pointer + 4 * item * size;
-      if (isResident(source)) kernels.move(to, source.pointer + 4 * from * source.step, size);
-      else kernels.write(to, source.data.subarray(from * size, (from + 1) * size));
-    }
-    if (seen?.keyLengths) this.#clearUnread(array, binding.lead, seen.keyLengths);
-    return array;
-  }
-
-  #clearUnread(array: Resident, lead: Shape, lengths: NonNullable<Seen["keyLengths"]>): void {
-    const own = array.shape.slice(0, -2);
-    const [n, width] = array.shape.slice(-2) as [number, number];
-    const longest = new Array<number>(sizeOf(own)).fill(0);
-    for (let item = 0; item < sizeOf(lead); item++) {
-      const at = ownItem(own, lead, item);
-      const length = lengths.data[ownItem(lengths.shape, lead, item)] as number;
-      longest[at] = Math.max(longest[at] as number, length);
-    }
-    longest.forEach((length, at) => {
-      const from = array.pointer + 4 * (at * array.step + length * width);
-      if (length < n) this.engine.kernels.fill(from, (n - length) * width, 0);
-    });
-  }
-
   /** What was made for this call is freed after it. */
   #holding<R>(work: (hold: Hold) => R): R {
     const held: number[] = [];
@@ -442,7 +317,5 @@ class Moe extends Lasting {
     }
   }
 }
-
-type Seen = ReturnType<typeof addends>;
 
 export const BODIES = { moe: Moe };

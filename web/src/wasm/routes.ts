@@ -1,7 +1,7 @@
 /** The kernels that choose experts for rows, and that carry rows to them and back. */
 import type { Engine } from "./engine.js";
 import type { KernelCall } from "./kernels.js";
-import type { Resident, Shape } from "./numbers.js";
+import type { Resident } from "./numbers.js";
 
 const ROUTE = [
   "rows", "n_expert", "top_k", "capacity", "temperature", "logits", "experts", "weights", "losses",
@@ -126,10 +126,4 @@ export class Routes {
     kernels.finish(to, n * columns, out);
     staging.trim();
   }
-}
-
-/** One item's matrix of an array in the kernels' memory, its first `rows` rows. */
-export function matrixOf({ pointer, shape, step }: Resident, item: number, rows: number): Resident {
-  const width = shape.at(-1) as number;
-  return { pointer: pointer + 4 * item * step, shape: [rows, width] as Shape, step: rows * width };
 }
