@@ -18,7 +18,7 @@ test("the kernels answer while Pyodide starts, which takes over what they cannot
     onProgress: ({ stage, fraction }) => stages.push([stage, fraction]),
   });
   assert.equal(ra.isComplete, false);
-  assert.ok(ra.mechanisms.includes("hyperbolic") && !ra.mechanisms.includes("moe"));
+  assert.ok(ra.mechanisms.includes("hyperbolic") && !ra.mechanisms.includes("learned_routing"));
   const flash = await ra.create("flash", { dim: 2 });
   const bank = await ra.memory(keys, values);
   const output = await flash.forward(query, keys, values);
@@ -36,8 +36,11 @@ test("the kernels answer while Pyodide starts, which takes over what they cannot
   // Beyond the kernels: a setting, and gradients, for which the object moves with its parameters.
   const hyperbolic = await ra.create("hyperbolic", { dim: 2, aggregation: "frechet" });
   assert.equal(hyperbolic.runtime, "pyodide");
+  const moe = await ra.create("moe", { dim: 2, experts: "flash, dynamic_head", topK: 1 }); // an expert of Python's
+  assert.equal(moe.runtime, "pyodide");
+  await moe.dispose();
   assert.equal(ra.isComplete, true);
-  assert.ok(ra.mechanisms.includes("moe"));
+  assert.ok(ra.mechanisms.includes("learned_routing"));
   await heads.forward(query, keys, keys, { training: true });
   const gradients = await heads.backward([[1, 1]]);
   assert.ok("query" in gradients);
@@ -66,7 +69,7 @@ test("without Pyodide the kernels go on, and say what is missing", async () => {
   const ra = await load({ runtime: "auto", assetBase: new URL("nowhere/", import.meta.url) });
   const flash = await ra.create("flash", { dim: 2 });
   assert.equal((await flash.forward(query, [[1, 0]], [[9]]))[0], 9);
-  await assert.rejects(ra.create("moe", { dim: 2 }), { name: "LoadError", message: /nowhere/ });
+  await assert.rejects(ra.create("learned_routing", { dim: 2 }), { name: "LoadError", message: /nowhere/ });
   await assert.rejects(flash.forward(query, keys, values, { training: true }), api.LoadError);
   assert.equal((await flash.forward(query, [[1, 0]], [[9]]))[0], 9);
   ra.close();

@@ -238,6 +238,45 @@ kernelChecks.push([
 ]);
 
 kernelChecks.push([
+  "mixtures of experts, at once and by promises",
+  async ({
+    MoEAttention,
+    WasmMoEAttention,
+    getSupportedFeatures,
+    InvalidConfigError,
+    DimensionMismatchError,
+  }) => {
+    assert(getSupportedFeatures().includes("moe"), "expected moe among the features");
+    const moe = MoEAttention.simple(8, 4, 2);
+    assert(moe.dim === 8 && moe.numExperts === 4 && moe.topK === 2, "its sizes");
+    const key = first(keys, 1);
+    const value = { data: Float32Array.of(0.1, -0.2, 0.3), shape: [1, 3] };
+    close(moe.forward(query.data, key.data, value.data), asVector(value), 1e-5); // of one key, its value
+    close(await moe.forwardAsync(query.data, key.data, value.data), asVector(value), 1e-5);
+    const shares = moe.getExpertUsage();
+    close(await moe.getExpertUsageAsync(), { data: shares, shape: [4] }, 0);
+    const two = Array.from(shares, (share) => share * 4).sort();
+    assert(two.join() === "0,0,2,2", `of two calls the choices are ${two}`);
+    const all = { data: matrix(queries).data, shape: [3, 8] };
+    const { output, aux_loss: even, z_loss: large } = moe.computeWithAuxLoss(all, keys, values);
+    assert(even > 0 && large > 0, `the losses are ${even} and ${large}`);
+    close(moe.compute(lists(all), lists(keys), lists(values)).values, { data: output, shape: [3, 3] }, 0);
+    moe.resetRoutingStats();
+    close(moe.getExpertUsage(), { data: [0, 0, 0, 0], shape: [4] }, 0);
+    // experts that are alike give what one of them gives
+    const alike = new WasmMoEAttention({ dim: 8, experts: "flash, flash", topK: 2, expertCapacity: 4 });
+    close(alike.forward(query.data, keys.data, values.data), expected);
+    await throws(
+      () => new MoEAttention(8, 2, 3),
+      InvalidConfigError,
+      /^top_k is 3; expected at most 2, the experts$/,
+    );
+    await throws(() => moe.forward(query.data.slice(1), keys, values), DimensionMismatchError, /^query is/);
+    for (const each of [moe, alike]) each.free();
+  },
+]);
+
+kernelChecks.push([
   "what the kernels do not have is said by name, and so is every wrong argument",
   async (module) => {
     const { ScaledDotProductAttention, MultiHeadAttention } = module;

@@ -61,6 +61,11 @@ export async function promises(): Promise<void> {
   const layer = new kernels.MultiHeadAttention({ dim: 8, numHeads: 2 });
   const state: Record<string, Tensor> = layer.stateDictSync();
   layer.loadStateDictSync(state);
+  const mixture = await kernels.create("moe", { dim: 8, experts: "flash, linear", topK: 1 });
+  const { experts, weights: shares } = mixture.getRoutingSync(query);
+  const { output: mixed, aux_loss: even } = await mixture.computeWithAuxLoss(query, local);
+  const chosen: Int32Array = experts;
+  console.log(chosen, shares.shape, mixed.shape, even.toFixed(2));
   local.evictSync({ oldest: local.length - 1 });
   const remote = await load({ runtime: "wasm", worker: true });
   const there = await remote.memory(query, null);

@@ -209,6 +209,20 @@ test("a page fetches the code of what it makes, and no other", async () => {
   ];
   assert.deepEqual(made, all);
   assert.deepEqual(scripts(), ["wasm.js", "wasm_heads.js", "wasm_memory.js"]);
+  // A mixture fetches the code of the experts that its config names.
+  const experts = JSON.stringify([{ type: "moe", experts: "linear", top_k: 1 }, "flash"]);
+  const shape = await fresh.evaluate(async (experts) => {
+    const moe = await globalThis.ra.create("moe", { dim: 1, experts });
+    return moe.forwardSync([[1]], [[1]], [[5]]).shape;
+  }, experts);
+  assert.deepEqual(shape, [1, 1]);
+  assert.deepEqual(scripts(), [
+    "wasm.js",
+    "wasm_heads.js",
+    "wasm_linear.js",
+    "wasm_memory.js",
+    "wasm_moe.js",
+  ]);
   const preload = (what) =>
     fresh.evaluate((names) => globalThis.api.load({ preload: names }).catch(String), what);
   assert.match(await preload(["multi_hed"]), /InvalidConfigError: unknown mechanism 'multi_hed'/);

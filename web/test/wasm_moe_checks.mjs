@@ -269,6 +269,38 @@ check("an expert takes as many rows as its capacity", (ra) => {
   moe.free();
 });
 
+check("a mixture waits for the code of its experts", async (_, api, backend) => {
+  const isHere = !backend.startsWith("wasm"); // on the disk, natively
+  const ra = await api.load({ backend, preload: ["moe"] });
+  const early = new ra.MoEAttention({ dim: 4, experts: "linear, flash" });
+  const sync = () => early.forwardSync(query, keys, values);
+  if (!isHere)
+    await throws(sync, api.LoadError, /^linear is not loaded; expected `await create\("linear", …\)` before/);
+  const output = await early.forward(query, keys, values);
+  close(sync(), found(output), 0);
+  const nested = JSON.stringify([{ type: "moe", experts: "hyperbolic", top_k: 1 }, "flash"]);
+  const outer = await ra.create("moe", { dim: 4, experts: nested, topK: 1 });
+  equal(outer.forwardSync(query, keys, values).shape, [11, 4], "the shape");
+  const gone = new ra.MoEAttention({ dim: 8, experts: "multi_head", topK: 1 });
+  gone.free();
+  await throws(() => gone.forward(query, keys, values), api.RuntimeLostError, /^MoEAttention was disposed/);
+  const { handles } = ra;
+  const wrong = new ra.MoEAttention({ dim: 4, experts: '["edge_featured", "flash"]' });
+  await throws(
+    () => wrong.ready,
+    api.InvalidConfigError,
+    /^expert 0, EdgeFeaturedAttention, takes nodes, edge_index;/,
+  );
+  await throws(
+    () => wrong.forward(query, keys, values),
+    api.InvalidConfigError,
+    /^expert 0, EdgeFeaturedAttention/,
+  );
+  wrong.free();
+  equal(ra.handles, handles, "objects that are alive");
+  ra.close();
+});
+
 check("mixtures are experts too, and what was made is freed", async (ra) => {
   const { handles } = ra;
   const before = ra.heap.used;

@@ -55,6 +55,30 @@ check("balls, features and graphs answer as in this thread", async (ra) => {
   await Promise.all([ball.dispose(), linear.dispose(), graph.dispose()]);
 });
 
+check("mixtures of experts answer as in this thread", async (ra, api) => {
+  const moe = await ra.create("moe", { dim: 8, numExperts: 4, topK: 2 });
+  const inside = { data: Float32Array.of(0.1, -0.2, 0.3), shape: [1, 3] };
+  close(await moe.forward(query, first(keys, 1), inside), repeated(inside, 5), 1e-5);
+  const { experts, weights } = await moe.getRouting(query);
+  assert(experts instanceof Int32Array, `experts are ${experts.constructor.name}; expected integers`);
+  assert(
+    experts.every((expert) => expert >= 0 && expert < 4),
+    `the experts are ${experts}`,
+  );
+  close(weights.slice(0, 1), { data: [1 - weights[1]] }, 1e-6);
+  const { output, aux_loss: even } = await moe.computeWithAuxLoss(query, keys, values);
+  assert(output.length === 15 && even > 0, `${output.length} numbers, a loss of ${even}`);
+  const usage = await moe.getExpertUsage();
+  const sum = usage.reduce((a, b) => a + b, 0);
+  assert(Math.abs(sum - 1) < 1e-6, `the shares sum to ${sum}`);
+  await throws(
+    () => ra.create("moe", { dim: 8, experts: "gin", topK: 1 }),
+    api.UnsupportedError,
+    /'gin', needs/,
+  );
+  await moe.dispose();
+});
+
 check("parameters go out and come back", async (ra) => {
   const [one, two] = [1, 2].map((seed) => new ra.MultiHeadAttention({ dim: 8, numHeads: 2, seed }));
   const output = await one.forward(query, keys, keys);
