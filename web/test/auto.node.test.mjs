@@ -36,7 +36,7 @@ test("the kernels answer while Pyodide starts, which takes over what they cannot
   // Beyond the kernels: a setting, and gradients, for which the object moves with its parameters.
   const hyperbolic = await ra.create("hyperbolic", { dim: 2, aggregation: "frechet" });
   assert.equal(hyperbolic.runtime, "pyodide");
-  const moe = await ra.create("moe", { dim: 2, experts: "flash, dynamic_head", topK: 1 }); // an expert of Python's
+  const moe = await ra.create("moe", { dim: 2, experts: "flash, auto", topK: 1 }); // an expert of Python's
   assert.equal(moe.runtime, "pyodide");
   await moe.dispose();
   assert.equal(ra.isComplete, true);
