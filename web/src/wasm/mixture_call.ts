@@ -13,10 +13,11 @@ export interface Expert {
   /** By its own settings. */
   readonly isCausal: boolean;
   /**
-   * How it is told what a query sees. "rows": by a mask with a row for each. "places": by where the query stands, so
-   * that it computes all of them. "sums": one mask for all queries; causal it passes by every one.
+   * How it is told what a query sees. "rows": by a mask with a row for each. "times": and when the query is, its place
+   * among the keys. "places": by where the query stands, so that it computes all of them. "sums": one mask for all
+   * queries; causal it passes by every one.
    */
-  readonly told: "rows" | "places" | "sums";
+  readonly told: "rows" | "times" | "places" | "sums";
 }
 
 /** Rows that one expert computes in one call. */
@@ -75,7 +76,8 @@ export class MixtureCall {
       if (choices.length === 0) continue;
       const expert = this.experts[index] as Expert;
       const isWhole = this.#computesAllRows(expert);
-      if (this.#items === 1 || (this.#isShared && !isWhole)) {
+      const isApart = isWhole || expert.told === "times"; // times rise
+      if (this.#items === 1 || (this.#isShared && !isApart)) {
         yield* this.#pieces(index, this.#items === 1 ? 0 : undefined, choices, topK, isWhole);
         continue;
       }
@@ -109,7 +111,8 @@ export class MixtureCall {
     }
     const isInPlace = item !== undefined && (isWhole || choices.length === this.nQuery);
     if (isInPlace) {
-      yield { ...group, options: { ...common, causal: isCausal, mask: this.#maskInPlace(expert, item) } };
+      const options = { ...this.#timesOf(expert, places), ...this.#inPlace(expert, item, isCausal) };
+      yield { ...group, options: { ...common, ...options } };
       return;
     }
     const isWritten = isCausal || this.#isByRow;
@@ -120,7 +123,8 @@ export class MixtureCall {
       const last = item === undefined ? this.nQuery : (some.at(-1) as number) + 1;
       const seen = isCausal ? Math.min(Math.max(last + this.nKey - this.nQuery, 1), this.nKey) : this.nKey;
       const mask = this.#maskOf(item, some, isCausal, seen);
-      const options = { ...common, ...this.#lengthOf(item, seen), mask, causal: false };
+      const times = this.#timesOf(expert, some);
+      const options = { ...common, ...this.#lengthOf(item, seen), ...times, mask, causal: false };
       yield { ...group, choices: choices.slice(from, from + most), seen, options };
     }
   }
@@ -141,14 +145,23 @@ export class MixtureCall {
     return { keyLengths: Math.min(keyLengths.data[own] as number, most) };
   }
 
-  /** For an expert that is given all queries of an item, and is told `causal`. */
-  #maskInPlace({ told }: Expert, item: number): unknown {
-    if (!this.#isWindow) return this.#array && this.#maskOf(item, undefined, false, this.nKey);
-    const { behind, globals } = this.addends;
-    if (told !== "places")
-      return { type: "window", window: behind, globalTokens: globals, causal: this.#isCausal };
+  /** When queries are, for an expert that asks: keys are at 0, 1, 2, … */
+  #timesOf({ told }: Expert, places: readonly number[]): { queryTimes?: Float64Array } {
+    if (told !== "times") return {};
+    return { queryTimes: Float64Array.from(places, (place) => place + this.nKey - this.nQuery) };
+  }
+
+  /** For an expert that is given all queries of an item. */
+  #inPlace({ told }: Expert, item: number, isCausal: boolean): { mask?: unknown; causal: boolean } {
+    if (!this.#isWindow)
+      return { mask: this.#array && this.#maskOf(item, undefined, false, this.nKey), causal: isCausal };
+    if (told === "rows") {
+      const { behind, globals } = this.addends;
+      const mask = { type: "window", window: behind, globalTokens: globals, causal: this.#isCausal };
+      return { mask, causal: isCausal };
+    }
     const all = Array.from({ length: this.nQuery }, (_, place) => place);
-    return this.#maskOf(item, all, this.#isCausal, this.nKey);
+    return { mask: this.#maskOf(item, all, isCausal, this.nKey), causal: isCausal && told !== "times" };
   }
 
   /** What the queries at these places see of the first keys; undefined: everything. Without places: as it was given. */

@@ -18,7 +18,11 @@ export { RULES } from "./rules/moe.gen.js";
 const INPUTS = ["query", "keys", "values"];
 const SETTINGS = ["experts", "num_experts", "top_k", "capacity_factor", "aux_loss_weight", "z_loss_weight"];
 /** How experts are told what single queries see; by a mask with a row for each where nothing else is said. */
-const TOLD: Readonly<Record<string, Expert["told"]>> = { linear: "sums", local_global: "places" };
+const TOLD: Readonly<Record<string, Expert["told"]>> = {
+  linear: "sums",
+  local_global: "places",
+  temporal: "times",
+};
 
 /** What the runtime's class keeps of every object, which a mixture must know of its experts. */
 interface Inside {
