@@ -7,6 +7,7 @@
  * from elsewhere. Without them only the code is built.
  */
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -240,7 +241,10 @@ async function copyAssets(pyodide, wheel) {
   if (!present.includes(lock.packages.numpy.file_name)) throw new Error(`${pyodide} lacks the NumPy wheel`);
   for (const file of await readdir(PAGE)) if (file.endsWith(".whl")) await rm(join(PAGE, file));
   await copyFile(wheel, join(PAGE, basename(wheel)));
-  const manifest = { pyodide: "pyodide/", wheel: basename(wheel) };
+  const sha256 = createHash("sha256")
+    .update(await readFile(wheel))
+    .digest("hex");
+  const manifest = { pyodide: "pyodide/", wheel: basename(wheel), sha256 };
   await writeFile(join(PAGE, "assets.json"), `${JSON.stringify(manifest, null, 2)}\n`);
 }
 

@@ -1,18 +1,28 @@
 /** Opens a connection to a host: in this thread, in a Web Worker, or in a Node worker thread. */
 import { LoadError, RuntimeLostError } from "./errors.js";
 import { IN_NODE } from "./places.js";
-import { Connection, type FromHost, serve } from "./protocol.js";
+import { Connection, type FromHost, type Progress, serve } from "./protocol.js";
 import { PyodideHost } from "./pyodide_host.js";
+import { WorkerLife } from "./worker_life.js";
 
-export function connectHere(): Connection {
+/** Told of what a host is at, after it has started as well. */
+type OnProgress = (progress: Progress) => void;
+
+export function connectHere(onProgress: OnProgress): Connection {
   const host = new PyodideHost();
   // A microtask keeps the order of calls and lets the caller attach its handlers first.
   const connection: Connection = new Connection(
-    (message) => queueMicrotask(() => void serve(host, message, (reply) => connection.receive(reply))),
+    (message) =>
+      queueMicrotask(() => void serve(host, message, (reply) => take(connection, reply, onProgress))),
     () => {},
   );
   connection.now = (verb, args) => host.request(verb, args, 0);
   return connection;
+}
+
+function take(connection: Connection, message: FromHost, onProgress: OnProgress | undefined): void {
+  if ("progress" in message && onProgress) onProgress(message.progress);
+  else connection.receive(message);
 }
 
 /**
@@ -22,24 +32,37 @@ export function connectHere(): Connection {
 export type WorkerScript = string | URL | (() => Worker);
 
 /** `watch`: the end of a worker is noticed even where the browser does not tell of it, as Node does by itself. */
-export async function connectWorker(script: WorkerScript, watch = false): Promise<Connection> {
-  return IN_NODE ? connectNodeWorker(script as string | URL) : connectWebWorker(script, watch);
+export async function connectWorker(
+  script: WorkerScript,
+  watch = false,
+  onProgress?: OnProgress,
+): Promise<Connection> {
+  return IN_NODE
+    ? connectNodeWorker(script as string | URL, onProgress)
+    : connectWebWorker(script, watch, onProgress);
 }
 
-function connectWebWorker(script: WorkerScript, watch: boolean): Connection {
+function connectWebWorker(
+  script: WorkerScript,
+  watch: boolean,
+  onProgress: OnProgress | undefined,
+): Connection {
   if (typeof Worker === "undefined") {
     throw new LoadError("this environment has no Web Worker; load with { worker: false }");
   }
   const worker = typeof script === "function" ? script() : new Worker(script, { type: "module" });
   const place = typeof script === "function" ? "its script" : script;
+  const life = new WorkerLife(() => worker.terminate());
   const connection = new Connection(
     (message, transfer) => worker.postMessage(message, transfer),
-    () => worker.terminate(),
+    () => life.end(),
+    (waiting) => life.busy(waiting),
   );
   // A worker that closes itself or is killed for its memory gives no event; but a lock that it held becomes free.
   if (watch && navigator.locks) connection.watch = `ruvector-attention ${crypto.randomUUID()}`;
   worker.addEventListener("message", ({ data }: MessageEvent<FromHost>) => {
-    if (data.id !== 0) return connection.receive(data);
+    if ("progress" in data) life.heard(data.progress);
+    if (data.id !== 0) return take(connection, data, onProgress);
     const end = () => connection.lose(new RuntimeLostError("the worker ended"));
     void navigator.locks.request(connection.watch as string, end);
   });
@@ -52,16 +75,23 @@ function connectWebWorker(script: WorkerScript, watch: boolean): Connection {
   return connection;
 }
 
-async function connectNodeWorker(url: URL | string): Promise<Connection> {
+async function connectNodeWorker(url: URL | string, onProgress: OnProgress | undefined): Promise<Connection> {
   const { Worker: NodeWorker } = await import("node:worker_threads");
   const worker = new NodeWorker(new URL(url), { execArgv: [] }); // flags of the program, like --eval, are not the worker's
+  // Only a request in flight keeps the program alive, and a start that is being kept; an idle worker does not.
+  const life = new WorkerLife(
+    () => void worker.terminate(),
+    (isNeeded) => (isNeeded ? worker.ref() : worker.unref()),
+  );
   const connection = new Connection(
     (message, transfer) => worker.postMessage(message, transfer),
-    () => void worker.terminate(),
-    // Only a request in flight keeps the program alive; an idle worker does not.
-    (waiting) => (waiting ? worker.ref() : worker.unref()),
+    () => life.end(),
+    (waiting) => life.busy(waiting),
   );
-  worker.on("message", (message: FromHost) => connection.receive(message));
+  worker.on("message", (message: FromHost) => {
+    if ("progress" in message) life.heard(message.progress);
+    take(connection, message, onProgress);
+  });
   worker.on("messageerror", (error) =>
     connection.lose(new RuntimeLostError(`the worker was not understood: ${error}`)),
   );

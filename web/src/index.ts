@@ -21,6 +21,7 @@ export {
   type WorkerPool,
 } from "./pool.js";
 export type { Progress, TypedArray } from "./protocol.js";
+export { clearCache } from "./start_store.js";
 export type { Queries, StreamOptions } from "./stream.js";
 export {
   type ArrayInput,

@@ -7,7 +7,9 @@ import { AttentionError, LoadError } from "./errors.js";
 import type { Mechanisms, MechanismsByName } from "./mechanisms.gen.js";
 import type { NativeOptions } from "./native/load.js";
 import { absolute, folder, IN_NODE } from "./places.js";
-import { type HostAssets, INTERRUPT, type Progress } from "./protocol.js";
+import { INTERRUPT, type Progress } from "./protocol.js";
+import type { PyodideAssets } from "./pyodide_host.js";
+import { cacheName } from "./start_store.js";
 import { decode } from "./tensor.js";
 import type { PartsByName } from "./training.gen.js";
 import type { KernelOptions, KernelsHere, KernelsInWorker } from "./wasm/types.js";
@@ -29,6 +31,12 @@ export interface LoadOptions {
   workerURL?: string | URL;
   /** Python modules to add, name → source: your own mechanisms register themselves when they are imported. */
   modules?: Record<string, string>;
+  /**
+   * Keeps what a start has unpacked and compiled for the next one: true in the Cache API (the default in pages), a string
+   * in a Cache of that name; in Node in that folder. false: keeps nothing, and starts from nothing that was kept.
+   */
+  cache?: boolean | string;
+  /** Told of each stage; with `cache` of the keeping, too, which comes after the start. */
   onProgress?: (progress: Progress) => void;
   /** @internal */
   watch?: boolean;
@@ -74,15 +82,18 @@ export async function load(
     const here = await load({ ...kernels, runtime: "wasm" });
     return new AutoRuntime(here as KernelsHere, load(python));
   }
-  const { runtime = "pyodide", worker = true, modules = {}, onProgress } = options;
+  const { runtime = "pyodide", worker = true, modules = {}, onProgress = () => {} } = options;
   if (runtime !== "pyodide")
     throw new LoadError(`runtime is '${runtime}'; expected 'pyodide', 'wasm', 'native' or 'auto'`);
+  const cache = cacheName(options.cache);
   const interrupts = worker ? sharedBytes(INTERRUPT.bytes) : undefined;
-  const assets: HostAssets = { ...(await locate(options)), modules, interrupts };
-  const connection = worker ? await connectWorker(workerScript(options), options.watch) : connectHere();
+  const assets: PyodideAssets = { ...(await locate(options)), modules, interrupts, cache };
+  const connection = worker
+    ? await connectWorker(workerScript(options), options.watch, onProgress)
+    : connectHere(onProgress);
   if (interrupts) connection.interrupt = (id) => interrupt(interrupts, id);
   try {
-    const description = decode(await connection.start(assets, onProgress)) as unknown as Description;
+    const description = decode(await connection.start(assets)) as unknown as Description;
     return new Client(connection, description, !worker) as RuvectorAttention;
   } catch (error) {
     connection.lose(error instanceof AttentionError ? error : new LoadError(String(error)));
@@ -108,7 +119,16 @@ function workerScript({ workerURL }: LoadOptions): WorkerScript {
   return () => new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
 }
 
-async function locate(options: LoadOptions): Promise<{ indexURL: string; wheel: string }> {
+/** What assets.json says; `sha256` is the wheel's. */
+interface Manifest {
+  pyodide: string;
+  wheel: string;
+  sha256?: string;
+}
+
+async function locate(
+  options: LoadOptions,
+): Promise<{ indexURL: string; wheel: string; wheelHash?: string | undefined }> {
   const { indexURL, wheel } = options;
   if (indexURL && wheel) return { indexURL: folder(indexURL), wheel: absolute(wheel) };
   const here = new URL(import.meta.url).href; // bundlers would look for a file in new URL("…", import.meta.url)
@@ -117,10 +137,11 @@ async function locate(options: LoadOptions): Promise<{ indexURL: string; wheel: 
   return {
     indexURL: indexURL ? folder(indexURL) : new URL(manifest.pyodide, base).href,
     wheel: wheel ? absolute(wheel) : new URL(manifest.wheel, base).href,
+    wheelHash: wheel ? undefined : manifest.sha256,
   };
 }
 
-async function readJson(url: URL): Promise<{ pyodide: string; wheel: string }> {
+async function readJson(url: URL): Promise<Manifest> {
   try {
     if (IN_NODE && url.protocol === "file:") {
       const { readFile } = await import("node:fs/promises");

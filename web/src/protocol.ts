@@ -47,6 +47,8 @@ export interface Progress {
   stage: string;
   /** 0 … 1 over the whole start. */
   fraction: number;
+  /** true: this start will be kept for the next one while nothing else is to do; false: that has come to its end. */
+  keeping?: boolean;
 }
 
 /** Where a host finds what it runs. All are URLs; in Node file: URLs. */
