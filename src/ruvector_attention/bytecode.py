@@ -1,4 +1,4 @@
-"""Bytecode of what a start imports, for a host that keeps it for the next one: Pyodide compiles every module every time."""
+"""Bytecode of what a start imports, for a host that keeps it for the next one: Pyodide compiles anew every time."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 import type { Progress } from "./protocol.js";
 
 /** Milliseconds that it gets for that. */
-const GRACE = 10_000;
+const GRACE = 30_000;
 
 export class WorkerLife {
   readonly #terminate: () => void;

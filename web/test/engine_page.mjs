@@ -65,14 +65,20 @@ async function kernels() {
 }
 
 async function pyodide() {
-  const { load } = await import("../dist/lib/browser/index.js");
+  const { clearCache, load } = await import("../dist/lib/browser/index.js");
+  await clearCache();
   let ra;
+  let isKept;
+  const kept = new Promise((resolve, reject) => {
+    isKept = (stage) => (stage === "Kept for the next start" ? resolve() : reject(new Error(stage)));
+  });
   await run("Pyodide starts in a worker, from one assetBase", async () => {
-    ra = await load({ assetBase: "../dist/page/" });
+    const onProgress = ({ stage, keeping }) => keeping === false && isKept(stage);
+    ra = await load({ assetBase: "../dist/page/", onProgress });
     const { backend } = await ra.describe();
     report.backend = backend;
   });
-  await run("Pyodide: golden vectors of flash", async () => {
+  const golden = async (ra) => {
     for (const { mechanism, config, inputs, options, expected, tolerance, name } of (await vectorsOf("flash"))
       .cases) {
       const attention = await ra.create(mechanism, config);
@@ -85,8 +91,23 @@ async function pyodide() {
       close(output, { data: data.map(Number), shape }, tolerance, name);
       await attention.dispose();
     }
+  };
+  await run("Pyodide: golden vectors of flash", () => golden(ra));
+  await run("Pyodide starts from what was kept, without NumPy, the wheel and the library", async () => {
+    await kept;
+    ra.close();
+    const stages = [];
+    const onProgress = ({ stage }) => stages.push(stage);
+    performance.clearResourceTimings();
+    const again = await load({ assetBase: "../dist/page/", worker: false, onProgress });
+    equal(stages.join(), "Reading what an earlier start kept,Starting Python,Importing,Ready", "the stages");
+    const fetched = performance.getEntriesByType("resource").map(({ name }) => name.split("/").at(-1));
+    equal(fetched.filter((name) => /\.(whl|zip)$/.test(name)).join(), "", "what was fetched again");
+    equal(fetched.includes("pyodide.asm.wasm"), true, "that fetches are seen");
+    await golden(again);
+    again.close();
+    equal(await clearCache(), true, "that there was one");
   });
-  ra?.close();
 }
 
 async function pool() {
