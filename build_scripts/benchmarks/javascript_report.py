@@ -20,6 +20,7 @@ ROWS = (
     ("ruvector-attention, `wasm` in a worker", ""),
     ("ruvector-attention, `native`", ADDON),
     ("ruvector-attention, `pyodide`", "ruvector-attention-js"),
+    ("ruvector-attention, `pyodide`, started before", ""),
     ("ruvector-attention-wasm", "ruvector-attention-wasm"),
     ("@ruvector/attention", "@ruvector/attention"),
     ("tfjs, wasm", "tfjs-wasm"),

@@ -30,7 +30,11 @@ async function kernels(options) {
 
 async function pyodide() {
   const { load } = await import("/lib/browser/index.js");
-  const ra = await load({ assetBase: "/page/", worker: false });
+  globalThis.kept = new Promise((resolve) => {
+    const onProgress = ({ keeping }) => keeping === false && resolve();
+    globalThis.loading = load({ assetBase: "/page/", worker: false, onProgress });
+  });
+  const ra = await globalThis.loading;
   const attention = await ra.create("scaled_dot_product", { dim: DIM });
   return attention.forward(query, { data: keys, shape: [N_KEY, DIM] }, { data: values, shape: [N_KEY, DIM] });
 }
@@ -84,6 +88,9 @@ async function tfjs() {
   ];
   return tf.matMul(tf.softmax(tf.mul(tf.matMul(q, k, false, true), DIM ** -0.5)), v).data();
 }
+
+/** What keeps its start for the next one, and what that next one is called. */
+export const AGAIN = { "ruvector-attention, `pyodide`": "ruvector-attention, `pyodide`, started before" };
 
 export const engines = {
   "ruvector-attention, `wasm`": () => kernels(),
