@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
@@ -14,6 +13,8 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     >>> did_you_mean("zzz", ["flash", "linear"])
     '; known: flash, linear'
     """
+    from difflib import get_close_matches  # 30 ms of a start in Pyodide, which most programs never need
+
     names = list(known)
     close = get_close_matches(str(name), names, n=1, cutoff=0.6)
     if close:
