@@ -36,6 +36,7 @@ export interface PoolOptions {
   indexURL?: LoadOptions["indexURL"];
   wheel?: LoadOptions["wheel"];
   modules?: LoadOptions["modules"];
+  cache?: LoadOptions["cache"];
   /** Told of every worker that died. */
   onWorkerLost?: (error: Error) => void;
 }

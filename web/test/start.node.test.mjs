@@ -151,18 +151,66 @@ describe("what is kept", () => {
   });
 });
 
-const { pack, unpack } = await import(
-  `data:text/javascript;base64,${Buffer.from(
-    (
-      await build({
-        entryPoints: [join(ROOT, "web/src/start_archive.ts")],
-        bundle: true,
-        format: "esm",
-        write: false,
-      })
-    ).outputFiles[0].text,
-  ).toString("base64")}`
+const bundle = await build({
+  stdin: {
+    contents: 'export * from "./src/start_archive.ts"; export * from "./src/worker_life.ts";',
+    resolveDir: join(ROOT, "web"),
+    loader: "ts",
+  },
+  bundle: true,
+  format: "esm",
+  write: false,
+});
+const { pack, unpack, WorkerLife } = await import(
+  `data:text/javascript;base64,${Buffer.from(bundle.outputFiles[0].text).toString("base64")}`
 );
+
+test("a worker may end what it keeps before it ends itself, unless a call is on its way", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const events = [];
+  const life = () =>
+    new WorkerLife(
+      () => events.push("end"),
+      (isNeeded) => events.push(isNeeded ? "hold" : "free"),
+    );
+  const told = () => events.splice(0).join();
+
+  const plain = life();
+  plain.busy(true);
+  plain.busy(false);
+  plain.end();
+  assert.equal(told(), "hold,free,end");
+
+  const keeps = life();
+  keeps.busy(true);
+  keeps.heard({ keeping: true });
+  keeps.heard({ stage: "Ready" });
+  keeps.busy(false);
+  keeps.end();
+  assert.equal(told(), "hold,hold,hold", "held for what it keeps");
+  keeps.heard({ keeping: false });
+  assert.equal(told(), "end");
+  t.mock.timers.tick(60_000);
+  assert.equal(told(), "", "and once only");
+
+  const idle = life();
+  idle.heard({ keeping: true });
+  idle.heard({ keeping: false });
+  assert.equal(told(), "hold,free");
+
+  const stuck = life();
+  stuck.heard({ keeping: true });
+  stuck.busy(true);
+  stuck.end();
+  assert.equal(told(), "hold,hold,end", "a call that may never end is no reason to wait");
+
+  const slow = life();
+  slow.heard({ keeping: true });
+  slow.end();
+  told();
+  t.mock.timers.tick(60_000);
+  assert.equal(told(), "end", "it does not get for ever");
+});
 
 test("files come back as they were packed, for their key alone, and from whole bytes alone", async () => {
   const files = new Map([
