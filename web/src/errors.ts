@@ -1,5 +1,6 @@
 /** The error classes of the Python package, by the same names, and the three that only JavaScript can meet. */
 
+/** What all errors of the package are. */
 export class AttentionError extends Error {
   override name = "AttentionError";
   /** What the mechanism wanted and what it got, where the error carries them. */
@@ -8,24 +9,31 @@ export class AttentionError extends Error {
   /** Which item of a batch it is about, where it is about one. */
   index?: number;
 }
+/** Arrays do not fit together, or to the settings. */
 export class DimensionMismatchError extends AttentionError {
   override name = "DimensionMismatchError";
 }
+/** An array without elements, or a batch without items. */
 export class EmptyInputError extends AttentionError {
   override name = "EmptyInputError";
 }
+/** A NaN or an infinity came, or would come out. */
 export class NumericalInstabilityError extends AttentionError {
   override name = "NumericalInstabilityError";
 }
+/** A setting is missing, unknown or out of its range. */
 export class InvalidConfigError extends AttentionError {
   override name = "InvalidConfigError";
 }
+/** An index, or a number of rows, beyond what there is. */
 export class OutOfBoundsError extends AttentionError {
   override name = "OutOfBoundsError";
 }
+/** More keys than `maxSequenceLength` allows, or more than memory can hold. */
 export class InputTooLargeError extends AttentionError {
   override name = "InputTooLargeError";
 }
+/** What this runtime does not have, or an argument of a kind that it does not take. */
 export class UnsupportedError extends AttentionError {
   override name = "UnsupportedError";
 }
@@ -60,7 +68,8 @@ export class PythonError extends AttentionError {
   }
 }
 
-const CLASSES: Readonly<Record<string, new (message: string) => AttentionError>> = {
+// A minifier renames classes; a reader of `constructor.name` is told what they are called all the same.
+const NAMES = {
   AttentionError,
   DimensionMismatchError,
   EmptyInputError,
@@ -71,49 +80,7 @@ const CLASSES: Readonly<Record<string, new (message: string) => AttentionError>>
   UnsupportedError,
   LoadError,
   RuntimeLostError,
+  PoisonedTaskError,
+  PythonError,
 };
-
-// A minifier renames classes; a reader of `constructor.name` is told what they are called all the same.
-for (const [name, Class] of Object.entries({ ...CLASSES, PoisonedTaskError, PythonError })) {
-  Object.defineProperty(Class, "name", { value: name });
-}
-
-/** An error as plain data, the only form in which one crosses between threads or languages. */
-export interface WireError {
-  class: string;
-  message: string;
-  /** Names of the Python base classes, nearest first: a user's own subclass arrives as its nearest known base. */
-  bases?: string[];
-  expected?: unknown;
-  actual?: unknown;
-  traceback?: string;
-  /** The host is unusable from now on. */
-  fatal?: boolean;
-}
-
-export function fromWire(wire: WireError): AttentionError {
-  for (const name of [wire.class, ...(wire.bases ?? [])]) {
-    const known = CLASSES[name];
-    if (known) {
-      const error = new known(wire.message);
-      if (wire.class !== name) error.name = wire.class;
-      if (wire.expected != null) error.expected = wire.expected;
-      if (wire.actual != null) error.actual = wire.actual;
-      return error;
-    }
-  }
-  return new PythonError(`${wire.class}: ${wire.message}`, wire.class, wire.traceback ?? "");
-}
-
-/** What a host answers when its own code failed, not Python's. */
-export function toWire(error: unknown): WireError {
-  if (error instanceof AttentionError) {
-    const { name, message, expected, actual } = error;
-    return { class: name, message, expected, actual };
-  }
-  const message = error instanceof Error ? error.message : String(error);
-  // Pyodide marks the errors after which the interpreter is unusable.
-  const fatal = typeof error === "object" && error !== null && "pyodide_fatal_error" in error;
-  if (fatal) return { class: "RuntimeLostError", message: `Python stopped: ${message}`, fatal };
-  return { class: error instanceof Error ? error.name : "Error", message };
-}
+for (const [name, Class] of Object.entries(NAMES)) Object.defineProperty(Class, "name", { value: name });

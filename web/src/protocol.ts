@@ -3,8 +3,8 @@
  * one reply back, progress in between. Everything is plain data that survives structuredClone; arrays are flat
  * typed arrays with their shape beside them, so that their buffers can be transferred.
  */
-import { fromWire, toWire, type WireError } from "./errors.js";
 import { worthReturning } from "./lent_memory.js";
+import { fromWire, toWire, type WireError } from "./wire_errors.js";
 
 export type TypedArray =
   | Float32Array

@@ -13,7 +13,7 @@ export type Nested<T> = readonly T[] | readonly Nested<T>[];
  */
 export type ArrayInput =
   | Nested<number>
-  | readonly TypedArray[]
+  | Nested<TypedArray>
   | TypedArray
   | Tensor<TypedArray>
   | { readonly data: TypedArray | readonly number[]; readonly shape: readonly number[] };
@@ -90,17 +90,31 @@ function encodeTyped(
   name: string,
   how: Encoding,
 ): WireArray {
-  const kind = view.constructor.name;
+  const kind = kindOf(view);
   let dtype = DTYPES[kind];
   if (dtype === undefined)
     throw new UnsupportedError(`${name} is a ${kind}; expected a typed array of numbers`);
   if (kind === "Uint8Array" && name === "mask") dtype = "bool";
-  let array = view as TypedArray;
+  let array = plain(view, kind);
   if (shape) checkShape(array.length, shape, name); // an array that was transferred keeps its shape, but has nothing
   const owned = array.buffer instanceof ArrayBuffer && array.byteLength === array.buffer.byteLength;
   // A view on a larger buffer would drag the whole buffer along, so it is copied even for a transfer.
   if (how.copy && !(how.transfer && owned)) array = how.copy(array);
   return { $array: array, shape: [...(shape ?? [array.length])], dtype };
+}
+
+/** What it is, whichever class of a program or of Node's has been derived from that: a Buffer is a Uint8Array. */
+function kindOf(view: ArrayBufferView): string {
+  return (view as ArrayBufferView & { readonly [Symbol.toStringTag]: string })[Symbol.toStringTag];
+}
+
+/** The same elements in an array of the language's own class: others have a slice() that need not copy. */
+function plain(view: ArrayBufferView, kind: string): TypedArray {
+  const array = view as TypedArray;
+  if (view.constructor.name === kind) return array;
+  type Class = new (buffer: ArrayBufferLike, offset: number, length: number) => TypedArray;
+  const Plain = (globalThis as unknown as Record<string, Class>)[kind] as Class;
+  return new Plain(view.buffer, view.byteOffset, array.length);
 }
 
 function encodeShaped(value: object, name: string, how: Encoding): WireArray {
@@ -123,21 +137,27 @@ function encodeList(list: readonly unknown[], name: string, how: Encoding): Wire
   const batch =
     list.length > 0 && list.every((item) => typeof item === "object" && item !== null && "shape" in item);
   const packed = batch ? undefined : pack(list, name);
-  return packed ?? list.map((item, i) => encode(item, `${name}[${i}]`, how));
+  return packed ?? Array.from(list, (item, i) => encode(item, `${name}[${i}]`, how));
 }
+
+/** NumPy has as many dimensions; an array that holds itself would have no end. */
+const MOST_DIMENSIONS = 64;
 
 /** Numbers or booleans, nested regularly, as one flat array; undefined where they are not. */
 function pack(list: readonly unknown[], name: string): WireArray | undefined {
   const shape: number[] = [];
   let probe: unknown = list;
   while (Array.isArray(probe)) {
+    if (shape.length === MOST_DIMENSIONS)
+      throw new UnsupportedError(
+        `${name} is nested more than ${MOST_DIMENSIONS} arrays deep; expected fewer`,
+      );
     shape.push(probe.length);
     probe = probe[0];
   }
   const rows = ArrayBuffer.isView(probe); // the innermost dimension is a typed array
   if (rows) {
-    if (!((probe as TypedArray).constructor.name in DTYPES) || typeof (probe as TypedArray)[0] === "bigint")
-      return undefined;
+    if (!isNumeric(probe as ArrayBufferView)) return undefined;
     shape.push((probe as TypedArray).length);
   }
   const scalar = rows ? "number" : typeof probe;
@@ -147,8 +167,9 @@ function pack(list: readonly unknown[], name: string): WireArray | undefined {
   let at = 0;
   const fill = (level: unknown, depth: number): boolean => {
     const size = shape[depth];
-    if (rows && depth === shape.length - 1) {
-      if (!ArrayBuffer.isView(level) || (level as TypedArray).length !== size) return false;
+    // Some rows may be typed arrays, and others not.
+    if (depth === shape.length - 1 && ArrayBuffer.isView(level)) {
+      if (scalar !== "number" || !isNumeric(level) || (level as TypedArray).length !== size) return false;
       flat.set(level as unknown as ArrayLike<number>, at);
       at += size as number;
       return true;
@@ -158,7 +179,9 @@ function pack(list: readonly unknown[], name: string): WireArray | undefined {
       flat[at++] = Number(level);
       return true;
     }
-    return Array.isArray(level) && level.length === size && level.every((item) => fill(item, depth + 1));
+    if (!Array.isArray(level) || level.length !== size) return false;
+    for (let i = 0; i < size; i++) if (!fill(level[i], depth + 1)) return false; // every() would skip a hole
+    return true;
   };
   if (!fill(list, 0)) return undefined;
   if (scalar === "boolean") return { $array: Uint8Array.from(flat), shape, dtype: "bool" };
@@ -177,6 +200,11 @@ export function decode(value: Wire): unknown {
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, decode(item)]));
   }
   return value;
+}
+
+function isNumeric(view: ArrayBufferView): boolean {
+  const kind = kindOf(view);
+  return kind in DTYPES && !kind.startsWith("Big");
 }
 
 function shapeOf(view: object): readonly number[] | undefined {

@@ -10,7 +10,13 @@ const keys = random([7, 8], 2);
 const values = random([7, 3], 3);
 
 const nan = { data: query.data.map((x, i) => (i === 23 ? Number.NaN : x)), shape: [5, 8] };
+const endless = [];
+endless.push(endless);
+const holey = new Array(8);
+holey[0] = 1;
 const refusals = [
+  ["an array that holds itself", "UnsupportedError", [endless, keys, values], /^query is nested more than 64 arrays deep/],
+  ["a hole in an array", "UnsupportedError", [holey, keys, values], /^query is a list that holds something else than numbers/],
   ["a wrong width", "DimensionMismatchError", [[[1, 2, 3]], keys, values], /^query is \(1, 3\); expected \(n_query, dim\) with dim = 8, from the settings of ScaledDotProductAttention\(dim=8\)$/],
   ["other numbers of keys and values", "DimensionMismatchError", [query, keys, random([6, 3], 1)], /^values is \(6, 3\); expected \(n_key, dim_value\) with n_key = 7, from keys \(7, 8\)$/],
   ["leading dimensions that do not broadcast", "DimensionMismatchError", [random([2, 5, 8], 1), random([3, 7, 8], 1), values], /do not broadcast with \(2,\), from query \(2, 5, 8\)/],
@@ -48,6 +54,21 @@ for (const [what, name, inputs, message] of refusals) {
     await sdpa.dispose();
   });
 }
+
+check("rows of several kinds, and arrays of classes made from typed arrays, are arrays", async (ra) => {
+  class Own extends Float32Array {}
+  const sdpa = await ra.create("scaled_dot_product", { dim: 2 });
+  const wanted = await sdpa.forward([[1, 0], [0, 2]], [[1, 0], [0, 2]], [[3], [4]]); // biome-ignore format: rows
+  const mixed = [Float32Array.of(1, 0), [0, 2]];
+  const shaped = { data: Own.of(1, 0, 0, 2), shape: [2, 2] };
+  const bytes = globalThis.Buffer?.from([9, 1, 0, 0, 2]).subarray(1) ?? Uint8Array.of(1, 0, 0, 2);
+  for (const rows of [mixed, [mixed[1], mixed[0]].reverse(), shaped, { data: bytes, shape: [2, 2] }]) {
+    const found = await sdpa.forward(rows, rows, [[3], [4]], { transfer: true });
+    equal([found.shape, ...found], [[2, 1], ...wanted], "the result");
+  }
+  equal([...bytes], [1, 0, 0, 2], "a Buffer, which lies among others");
+  await sdpa.dispose();
+});
 
 check("an error keeps what was expected and what came", async (ra, { DimensionMismatchError }) => {
   const sdpa = await ra.create("scaled_dot_product", { dim: 8 });

@@ -105,7 +105,10 @@ export abstract class KernelAttention {
         this.engine.kernels.next();
         return this.#forwardItem(item, options);
       } catch (error) {
-        if (error instanceof AttentionError) error.message = `item ${index}: ${error.message}`;
+        if (error instanceof AttentionError) {
+          error.message = `item ${index}: ${error.message}`;
+          error.index = index;
+        }
         throw error;
       }
     });

@@ -1,8 +1,9 @@
 /** Hosts the kernels in a worker, behind the four verbs that the host of Pyodide answers too. */
-import { LoadError, OutOfBoundsError, toWire, UnsupportedError } from "../errors.js";
+import { LoadError, OutOfBoundsError, UnsupportedError } from "../errors.js";
 import { camel, mapKeys } from "../naming.js";
 import type { Answer, Host, Progress, TypedArray, Verb, Verbs, Wire } from "../protocol.js";
 import { isWireArray } from "../protocol.js";
+import { toWire } from "../wire_errors.js";
 import { KernelAttention } from "./attention.js";
 import { DESCRIPTION } from "./description.gen.js";
 import { ModuleKernels } from "./kernels.js";
