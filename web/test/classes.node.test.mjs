@@ -5,6 +5,7 @@ import * as module from "../dist/lib/classes.js";
 import { load } from "../dist/lib/index.js";
 import { anyChecks, kernelChecks } from "./classes_checks.mjs";
 import { pyodideChecks } from "./classes_pyodide_checks.mjs";
+import { signatureChecks } from "./classes_signature_checks.mjs";
 import { trainingChecks, trainingElsewhereChecks, untrainedChecks } from "./classes_training_checks.mjs";
 import { indexURL, wheel } from "./runtime.mjs";
 
@@ -14,7 +15,7 @@ test("a class without a runtime says how to load one", () => {
 
 describe("over the kernels", () => {
   before(() => module.init());
-  for (const [what, body] of [...kernelChecks, ...anyChecks, ...untrainedChecks])
+  for (const [what, body] of [...kernelChecks, ...signatureChecks, ...anyChecks, ...untrainedChecks])
     test(what, () => body(module));
 });
 

@@ -73,7 +73,8 @@ kernelChecks.push([
     ]) {
       close(found.values, output);
       close(found.weights, { data: weights.data, shape: [3, 6] });
-      assert(found.metadata.type === "scaled_dot_product", `metadata.type is ${found.metadata.type}`);
+      const { attention_type: type } = found.metadata;
+      assert(type === "scaled_dot_product", `metadata.attention_type is ${type}`);
     }
     close(dot.compute(query.data, rowsOf(keys), rowsOf(values)), expected);
     const mask = [true, false, true, true, false, true];

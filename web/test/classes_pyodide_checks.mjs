@@ -57,8 +57,23 @@ check("linear, local-global, dual-space and mixture attention by their construct
   const dual = DualSpaceAttention.simple(4, 4, 2, -1);
   assert(dual.numHeads === 2 && dual.euclideanDim === 4, "numHeads and euclideanDim");
   const eight = random([3, 8], 2);
-  const [flat, curved] = await dual.getSpaceContributionsAsync(eight, eight);
+  const scores = await dual.getSpaceContributionsAsync(eight, eight);
+  const { euclideanScores: flat, hyperbolicScores: curved } = scores;
   assert(flat.shape.join() === "2,3,3" && curved.every((part) => part <= 0), "expected distances below 0");
+  const weighed = DualSpaceAttention.withWeights(8, 1, 0.5, 1.5);
+  const told = [weighed.curvature, weighed.euclideanWeight, weighed.hyperbolicWeight, weighed.numHeads];
+  assert(told.join() === "1,0.5,1.5,1", `it tells ${told}`);
+  const shared = new DualSpaceAttention({ dim: 8, curvature: 1, fusionWeight: 0.75, temperature: 0.5 });
+  close(await weighed.forwardAsync(eight, eight, eight), { data: await shared.forwardAsync(eight, eight, eight), shape: [3, 8] }, 0); // biome-ignore format: one line
+  const fused = DualSpaceAttention.simpleFused(8, 2, 1, 0.25);
+  await fused.forwardAsync(eight, eight, eight);
+  near(fused.hyperbolicWeight, 0.25, 0, "its share");
+  assert(fused.numHeads === 2 && DualSpaceAttention.simple(8, 1).curvature === 1, "numHeads and curvature");
+  await throws(
+    async () => DualSpaceAttention.withWeights(8, 1, -1, 1),
+    module.InvalidConfigError,
+    /^euclideanWeight is -1/,
+  );
   const moe = MoEAttention.simple(4, 4, 2);
   assert(moe.numExperts === 4 && moe.topK === 2, "numExperts and topK");
   await moe.forwardAsync(one, key, value);
@@ -92,7 +107,8 @@ check("graphs, time and levels", async (module) => {
   const graph = new GraphAttention({ numHeads: 1, headDim: 4 });
   const drawn = await graph.computeAsync([[1, 0, 0, 0], [0, 1, 0, 0]], { edges: [[0, 1]], numNodes: 2 }); // biome-ignore format: nodes
   assert(drawn.values.shape.join() === "2,4", `values are (${drawn.values.shape})`);
-  const time = new TemporalAttention({ dim: 4 });
+  const every = { numHeads: 1, headDim: 4, dropout: 0.1, useBias: true }; // the config of all classes
+  const time = new TemporalAttention(every);
   const seen = await time.computeAsync(random([4, 4], 5), [0, 1, 5, 9]);
   for (let i = 0; i < 4; i++) {
     const row = Array.from(seen.weights.slice(4 * i, 4 * i + 4));
@@ -107,7 +123,7 @@ check("graphs, time and levels", async (module) => {
       `row ${i} looks ahead: ${row}`,
     );
   }
-  const levels = new HierarchicalAttention({ dim: 4 });
+  const levels = new HierarchicalAttention(every);
   const { values } = await levels.computeAsync(
     [[Array.from(one)], [Array.from(key), Array.from(value)]],
     [1, 0],

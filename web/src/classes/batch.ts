@@ -1,13 +1,14 @@
 /** Batches over workers, and a bank that grows, as other packages have them. */
-import { InvalidConfigError, UnsupportedError } from "../errors.js";
-import { camel, snake } from "../naming.js";
+import { ofItem } from "../batches.js";
+import { DimensionMismatchError, InvalidConfigError, UnsupportedError } from "../errors.js";
 import { openPool, type PoolOptions, type WorkerPool } from "../pool.js";
-import type { Tensor } from "../tensor.js";
+import { type Tensor, tensor } from "../tensor.js";
 import { backing } from "./current.js";
-import { isFlat, readInputs } from "./rows.js";
-import { type Spec, TABLE } from "./table.js";
+import { mechanismOf } from "./kinds.js";
+import { checkLists, isFlat, readInputs, told } from "./rows.js";
 import type { RowsInput, VectorInput } from "./types.js";
 
+/** How a BatchProcessor works. */
 export interface BatchProcessorOptions {
   /** Items that go to a worker in one message. */
   batchSize: number;
@@ -23,8 +24,11 @@ export interface BatchProcessorOptions {
   pool?: PoolOptions;
 }
 
+/** Options of one batch. */
 export interface ProcessOptions {
+  /** Aborted, the batch rejects with its reason. */
   signal?: AbortSignal;
+  /** Told after every message to a worker. */
   onProgress?: (progress: { done: number; total: number }) => void;
 }
 
@@ -36,9 +40,11 @@ export class BatchProcessor {
   #seconds = 0;
 
   constructor(options: BatchProcessorOptions) {
-    const { batchSize } = options;
-    if (!(Number.isInteger(batchSize) && batchSize >= 1)) {
-      throw new InvalidConfigError(`batchSize is ${batchSize}; expected an integer of at least 1`);
+    const { batchSize, numWorkers = 1 } = options ?? {};
+    for (const [name, value] of Object.entries({ batchSize, numWorkers })) {
+      if (!(Number.isInteger(value) && value >= 1)) {
+        throw new InvalidConfigError(`${name} is ${value}; expected an integer of at least 1`);
+      }
     }
     this.#options = options;
   }
@@ -51,16 +57,20 @@ export class BatchProcessor {
     { signal, onProgress }: ProcessOptions = {},
   ): Promise<Tensor[]> {
     const started = performance.now();
-    const items = queries.map((query, i) => readInputs(query, keys[i], values[i], []));
+    checkLists({ queries, keys, values });
+    const items = queries.map((query, i) => {
+      try {
+        return readInputs(query, keys[i], values[i], []);
+      } catch (error) {
+        throw ofItem(error, i);
+      }
+    });
     const [first] = items;
     if (!first) return [];
     const { attentionType = "dot-product", config, batchSize } = this.#options;
+    const { mechanism, fixed } = mechanismOf(attentionType);
     const pool = await this.#open();
-    const attention = await pool.create(mechanismOf(attentionType), {
-      ...fixedOf(attentionType),
-      dim: first.dim,
-      ...config,
-    });
+    const attention = await pool.create(mechanism, { ...fixed, dim: first.dim, ...config });
     try {
       const outputs: Tensor[] = [];
       let done = 0;
@@ -151,7 +161,9 @@ interface Bank {
 
 /** Keys and values as they come, up to a number of rows, and attention to all that are there. In this thread. */
 export class StreamProcessor {
+  /** Channels of queries and keys. */
   readonly dim: number;
+  /** Rows for which there is room. */
   readonly capacity: number;
   #bank: Bank | undefined;
 
@@ -168,36 +180,43 @@ export class StreamProcessor {
 
   /** Adds a row; false where it is full. */
   push(key: VectorInput, value: VectorInput): boolean {
+    this.#check("key", key, this.dim);
+    this.#check("value", value);
     if (this.isFull) return false;
-    const rows = [key, value].map((row) => (isFlat(row) ? [row] : row));
     const { memorySync } = backing();
-    if (this.#bank) this.#bank.appendSync(rows[0], rows[1]);
+    if (this.#bank) this.#bank.appendSync([key], [value]);
     else {
       if (!memorySync)
         throw new UnsupportedError("StreamProcessor needs a runtime in this thread, as init() loads it");
       const options = { capacity: this.capacity };
-      this.#bank = memorySync.call(backing(), rows[0] as never, rows[1] as never, options as never) as Bank;
+      this.#bank = memorySync.call(backing(), [key] as never, [value] as never, options as never) as Bank;
     }
     return true;
   }
 
   /** The output of a query over the rows that are there; zeros before the first. */
-  process(query: VectorInput): Tensor | Float32Array {
-    return this.#bank && this.#bank.length > 0 ? this.#bank.attendSync(query) : new Float32Array(this.dim);
+  process(query: VectorInput): Tensor {
+    this.#check("query", query, this.dim);
+    if (this.#bank && this.#bank.length > 0) return this.#bank.attendSync(query);
+    return tensor(new Float32Array(this.dim), [this.dim]);
   }
 
+  /** Rows that are there. */
   get size(): number {
     return this.#bank?.length ?? 0;
   }
 
+  /** Whether the next push is refused. */
   get isFull(): boolean {
     return this.size >= this.capacity;
   }
 
+  /** Drops all rows. */
   clear(): void {
     this.#bank?.clearSync();
   }
 
+  /** Frees the rows' memory; the next push begins anew. */
   free(): void {
     this.#bank?.free();
     this.#bank = undefined;
@@ -206,18 +225,12 @@ export class StreamProcessor {
   [Symbol.dispose](): void {
     this.free();
   }
-}
 
-/** The name of a mechanism, however it is written: "dot-product", "MultiHead", "multi_head". */
-function mechanismOf(type: string): string {
-  const id = snake(camel(type.replaceAll("-", "_")).replace(/^[A-Z]/, (letter) => letter.toLowerCase()));
-  return id === "dot_product" ? "scaled_dot_product" : id.replace(/^mo_e$/, "moe");
-}
-
-/** What a class of that mechanism is over there, beyond its name. */
-function fixedOf(type: string): object {
-  const spec = Object.values(TABLE as Record<string, Spec>).find(
-    ({ mechanism }) => mechanism === mechanismOf(type),
-  );
-  return spec?.fixed ?? {};
+  #check(name: string, vector: unknown, expected?: number): void {
+    if (!isFlat(vector)) throw new UnsupportedError(`${name} is ${told(vector)}; expected a vector`);
+    const { length: actual } = vector;
+    if (expected === undefined || actual === expected) return;
+    const error = new DimensionMismatchError(`${name} has ${actual} channels; expected dim = ${expected}`);
+    throw Object.assign(error, { expected, actual });
+  }
 }

@@ -9,6 +9,8 @@ export interface Core {
   /** Where the runtime is in this thread. */
   callSync?(method: string, ...args: unknown[]): unknown;
   dispose(): Promise<void>;
+  /** The config with everything that was left out; in another thread it is there some time later. */
+  readonly config?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** What the classes need of a runtime that load() gave. */
@@ -81,11 +83,24 @@ export function makeCore(owner: string, mechanism: string, config: object): Core
     core.callSync?.("reset"); // raises what is wrong with the config
     return core;
   }
-  const core = runtime.create(mechanism, config as never) as Promise<Core>;
-  core.catch(() => {}); // whoever calls meets it
+  return later(runtime.create(mechanism, config as never) as Promise<Core>);
+}
+
+/** An object that another thread makes; its calls wait for it. */
+function later(making: Promise<Core>): Core {
+  let made: Core | undefined;
+  making.then(
+    (core) => {
+      made = core;
+    },
+    () => {}, // whoever calls meets it
+  );
   return {
-    call: async (...args) => (await core).call(...args),
-    dispose: async () => (await core.catch(() => undefined))?.dispose(),
+    get config() {
+      return made?.config;
+    },
+    call: async (...args) => (await making).call(...args),
+    dispose: async () => (await making.catch(() => undefined))?.dispose(),
   };
 }
 
@@ -99,10 +114,5 @@ export function makePart(owner: string, part: string, config: object): Core {
   }
   if (runtime.training && runtime.createSync) return runtime.createSync(part, config as never) as Core;
   const whole = Promise.resolve(runtime.training ? runtime : (runtime.complete as Promise<Backing>));
-  const core = whole.then((python) => python.create(part, config as never)) as Promise<Core>;
-  core.catch(() => {}); // whoever calls meets it
-  return {
-    call: async (...args) => (await core).call(...args),
-    dispose: async () => (await core.catch(() => undefined))?.dispose(),
-  };
+  return later(whole.then((python) => python.create(part, config as never)) as Promise<Core>);
 }

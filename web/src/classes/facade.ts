@@ -1,16 +1,27 @@
 /** Makes the classes of the table: constructors as other packages have them, over mechanisms of the loaded runtime. */
-import { DimensionMismatchError, RuntimeLostError, UnsupportedError } from "../errors.js";
-import { snake } from "../naming.js";
+import { DimensionMismatchError, InvalidConfigError, RuntimeLostError, UnsupportedError } from "../errors.js";
+import { isPlainObject, snake } from "../naming.js";
 import { type Tensor, tensor } from "../tensor.js";
 import { backing, type Core, makeCore } from "./current.js";
-import { type Inputs, isFlat, readInputs, widthOf } from "./rows.js";
+import { checkLists, type Inputs, isFlat, readInputs, told, widthOf } from "./rows.js";
 import type { Spec } from "./table.js";
 
 /** What matrices are answered with. */
 export interface AttentionOutput {
   readonly values: Tensor;
+  /** (n_query, n_key), with heads (n_heads, n_query, n_key). */
   readonly weights: Tensor;
-  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly metadata: OutputMetadata;
+}
+/** What a result is of; a class may tell more. */
+export interface OutputMetadata {
+  /** The mechanism's name. */
+  readonly attention_type?: string;
+  readonly num_heads?: number;
+  /** The instruction set that computed it. */
+  readonly backend?: string;
+  readonly shape?: readonly number[];
+  readonly [key: string]: unknown;
 }
 
 /** A call that a method makes of a mechanism; its result comes back into the method. */
@@ -28,8 +39,8 @@ export class Facade {
   readonly #settings: Record<string, unknown>;
   readonly #owner: string;
   readonly #spec: Spec;
-  /** By the channels of a query: a class whose constructor does not ask for them learns them from its calls. */
-  readonly #cores = new Map<unknown, Core>();
+  /** By what a call told: a class whose constructor does not ask for the channels learns them from its calls. */
+  readonly #cores = new Map<string, Core>();
   #freed = false;
 
   constructor(owner: string, spec: Spec, args: readonly unknown[]) {
@@ -41,21 +52,26 @@ export class Facade {
     else backing();
   }
 
-  /** What it tells of itself: the constructor's argument, else what the setting is. */
+  /** What it tells of itself: the constructor's argument, else what the setting is, once the runtime has said so. */
   tell(key: string): unknown {
-    const { dim, numHeads = 1 } = this.#settings as { dim?: number; numHeads?: number };
-    if (key === "headDim" && dim !== undefined) return dim / numHeads;
-    const name = this.#spec.renamed?.[key] ?? key;
-    return this.#given[key] ?? this.#settings[name];
+    const [core] = this.#cores.values();
+    const settings = { ...core?.config, ...this.#settings } as Record<string, number | undefined>;
+    const { dim, numHeads, fusionWeight, temperature = 1 } = settings;
+    if (key === "headDim" && dim !== undefined && numHeads !== undefined) return dim / numHeads;
+    const given = this.#given[key] ?? settings[this.#spec.renamed?.[key] ?? key];
+    if (given !== undefined || fusionWeight === undefined) return given;
+    if (key === "hyperbolicWeight") return fusionWeight / temperature;
+    return key === "euclideanWeight" ? (1 - fusionWeight) / temperature : undefined;
   }
 
-  core(dim: number): Core {
+  core(dim: number, learned: Record<string, unknown> = {}): Core {
     if (this.#freed) throw new RuntimeLostError(`${this.#owner} was freed; create another`);
-    const own = (this.#settings.dim as number | undefined) ?? dim;
-    let core = this.#cores.get(own);
+    const settings = { dim, ...learned, ...this.#settings };
+    const key = `${settings.dim} ${Object.values(learned)}`;
+    let core = this.#cores.get(key);
     if (!core) {
-      core = makeCore(this.#owner, this.#spec.mechanism, { ...this.#settings, dim: own });
-      this.#cores.set(own, core);
+      core = makeCore(this.#owner, this.#spec.mechanism, settings);
+      this.#cores.set(key, core);
     }
     return core;
   }
@@ -68,14 +84,16 @@ export class Facade {
   /** One output for each query; the keys are the same for all of them. */
   *forwardBatch(queries: unknown, keys: unknown, values: unknown, ...rest: unknown[]): Steps<Tensor[]> {
     if (!Array.isArray(queries) || queries.length === 0) {
-      throw new UnsupportedError("queries is no list of queries; expected at least one");
+      throw new UnsupportedError(`queries is ${told(queries)}; expected an array of at least one vector`);
     }
-    const dim = widthOf(queries[0]);
+    const dim = widthOf(queries[0], "queries[0]");
     const other = queries.findIndex((query) => !isFlat(query) || query.length !== dim);
     if (other >= 0) {
-      const actual = isFlat(queries[other]) ? queries[other].length : undefined;
+      const item: unknown = queries[other];
+      const actual = isFlat(item) ? item.length : undefined;
+      const what = actual === undefined ? told(item) : `a vector of ${actual} channels`;
       const error = new DimensionMismatchError(
-        `queries[${other}] is no vector of ${dim} channels, as queries[0] is`,
+        `queries[${other}] is ${what}; expected a vector of ${dim} channels, as in queries[0]`,
       );
       throw Object.assign(error, { expected: dim, actual });
     }
@@ -92,20 +110,17 @@ export class Facade {
     const output: Tensor = yield this.#step("forward", inputs, all);
     if (ArrayBuffer.isView(query) || isFlat(query)) return output;
     const weights: Tensor = yield this.#step("attention_weights", inputs, all.slice(0, 2));
-    const metadata = { type: this.#spec.mechanism, backend: backing().backend, shape: output.shape };
+    const heads = this.#spec.tells?.includes("numHeads") ? { num_heads: this.tell("numHeads") } : {};
+    const { backend } = backing();
+    const metadata = { attention_type: this.#spec.mechanism, ...heads, backend, shape: output.shape };
     return { values: output, weights, metadata };
   }
 
   *computeBatch(queries: unknown, keys: unknown, values: unknown, ...rest: unknown[]): Steps<unknown[]> {
-    const lists = { queries, keys, values } as Record<string, unknown[]>;
-    for (const [name, list] of Object.entries(lists)) {
-      if (!Array.isArray(list) || list.length !== lists.queries?.length) {
-        throw new UnsupportedError(`${name} is no list of as many items as queries has`);
-      }
-    }
+    checkLists({ queries, keys, values });
     const outputs: unknown[] = [];
     for (const [i, query] of (queries as unknown[]).entries()) {
-      outputs.push(yield* this.compute(query, lists.keys?.[i], lists.values?.[i], ...rest));
+      outputs.push(yield* this.compute(query, (keys as unknown[])[i], (values as unknown[])[i], ...rest));
     }
     return outputs;
   }
@@ -117,8 +132,10 @@ export class Facade {
 
   /** A method of the mechanism, its arguments as they are. */
   *own(method: string, ...args: unknown[]): Steps<unknown> {
-    const dim = this.#settings.dim === undefined ? widthOf(args[0]) : 0;
-    return yield { core: this.core(dim), method: snake(method), args };
+    const dim = this.#settings.dim === undefined ? widthOf(args[0], "the first argument") : 0;
+    const learned = method === "compute" ? this.#spec.learns?.(...(args as never[])) : {};
+    const found = yield { core: this.core(dim, learned), method: snake(method), args };
+    return this.#spec.answers?.[method]?.(found as never) ?? found;
   }
 
   async dispose(): Promise<void> {
@@ -160,14 +177,27 @@ export async function runAsync<R>(steps: Steps<R>): Promise<R> {
 
 function readArguments(spec: Spec, args: readonly unknown[]): Record<string, unknown> {
   const [first] = args;
-  if (args.length <= 1 && (first === undefined || (typeof first === "object" && first !== null))) {
-    return { ...(first as object) };
+  if (args.length <= 1 && (first === undefined || isPlainObject(first))) return { ...first };
+  if (typeof first === "object" && first !== null) {
+    throw new UnsupportedError(
+      `the config is ${told(first)}; expected an object like { ${spec.args[0]}: 64 }, or ${spec.args.join(", ")}`,
+    );
   }
-  const names = spec.short?.[args.length] ?? spec.args;
+  const names = spec.counted?.[args.length] ?? spec.args;
   return named(names, args);
 }
 
-export function named(names: readonly string[], args: readonly unknown[]): Record<string, unknown> {
+/** Arguments by the first of the lists of names that is long enough for them. */
+export function named(
+  names: readonly string[] | readonly (readonly string[])[],
+  args: readonly unknown[],
+): Record<string, unknown> {
+  const lists = (typeof names[0] === "object" ? names : [names]) as readonly (readonly string[])[];
+  const fitting = lists.find(({ length }) => length >= args.length);
+  return byName(fitting ?? (lists.at(-1) as readonly string[]), args);
+}
+
+function byName(names: readonly string[], args: readonly unknown[]): Record<string, unknown> {
   if (args.length > names.length) {
     throw new UnsupportedError(`${args.length} arguments came; expected (${names.join(", ")})`);
   }
@@ -178,8 +208,10 @@ export function named(names: readonly string[], args: readonly unknown[]): Recor
 function settingsOf(spec: Spec, given: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const settings: Record<string, unknown> = { ...spec.fixed };
   for (const [key, value] of Object.entries(given)) {
-    if (value !== undefined) settings[spec.renamed?.[key] ?? key] = value;
+    const name = spec.renamed?.[key] ?? key;
+    if (value !== undefined && name !== "") settings[name] = value;
   }
+  weighSpaces(settings);
   // Over there a curvature is written with either sign; here a hyperbolic space has one below 0.
   if (typeof settings.curvature === "number") settings.curvature = -Math.abs(settings.curvature);
   const { headDim, numHeads, euclideanDim, hyperbolicDim } = settings as Record<string, number | undefined>;
@@ -190,4 +222,22 @@ function settingsOf(spec: Spec, given: Readonly<Record<string, unknown>>): Recor
   if (euclideanDim !== undefined && hyperbolicDim !== undefined)
     settings.dim ??= euclideanDim + hyperbolicDim;
   return settings;
+}
+
+/** Weights of two spaces: the scores are divided by what their shares, which add up to 1, leave of them. */
+function weighSpaces(settings: Record<string, unknown>): void {
+  const { euclideanWeight, hyperbolicWeight, ...others } = settings;
+  if (euclideanWeight === undefined && hyperbolicWeight === undefined) return;
+  const weights = { euclideanWeight, hyperbolicWeight } as Record<string, number>;
+  for (const [name, weight] of Object.entries(weights)) {
+    if (!(Number.isFinite(weight) && weight >= 0)) {
+      throw new InvalidConfigError(`${name} is ${weight}; expected a finite number of at least 0`);
+    }
+    delete settings[name];
+  }
+  const sum = (euclideanWeight as number) + (hyperbolicWeight as number);
+  if (sum === 0)
+    throw new InvalidConfigError("euclideanWeight and hyperbolicWeight are 0; expected one above 0");
+  settings.fusionWeight = (hyperbolicWeight as number) / sum;
+  settings.temperature = ((others.temperature as number | undefined) ?? 1) / sum;
 }

@@ -1,5 +1,12 @@
 /** Functions of vectors: sums of float64, results of float32. They need no runtime. */
-import { DimensionMismatchError, EmptyInputError, NumericalInstabilityError } from "../errors.js";
+import {
+  DimensionMismatchError,
+  EmptyInputError,
+  InvalidConfigError,
+  NumericalInstabilityError,
+  UnsupportedError,
+} from "../errors.js";
+import { told } from "./rows.js";
 
 /** A vector: a typed array, or numbers in an array. */
 export type Vector = ArrayLike<number>;
@@ -11,8 +18,9 @@ export function softmax(x: Vector): Float32Array {
 
 /** The weights that scores give: softmax(scores / temperature). -Infinity is a score that gets none. */
 export function attentionWeights(scores: Vector, temperature = 1): Float32Array {
-  if (!(temperature > 0 && temperature < Infinity)) {
-    throw new NumericalInstabilityError(`temperature is ${temperature}; expected a number above 0`);
+  if (!(Number.isFinite(temperature) && temperature > 0)) {
+    const given = typeof temperature === "number" ? temperature : told(temperature);
+    throw new NumericalInstabilityError(`temperature is ${given}; expected a number above 0`);
   }
   check("scores", scores, (x) => x < Infinity, "finite numbers or -Infinity");
   const top = Array.prototype.reduce.call(scores, (a, b) => Math.max(a as number, b), -Infinity) as number;
@@ -51,9 +59,15 @@ export function cosineSimilarity(a: Vector, b: Vector): number {
 
 /** Every channel over the vectors: (x - mean) / sqrt(variance + epsilon), one vector after the other in one array. */
 export function batchNormalize(vectors: readonly Vector[], epsilon = 1e-5): Float32Array {
-  const [first] = vectors;
-  if (!first) throw new EmptyInputError("vectors is empty; expected at least one vector");
-  const { length: width } = first;
+  if (!Array.isArray(vectors))
+    throw new UnsupportedError(`vectors is ${told(vectors)}; expected an array of vectors`);
+  if (!(Number.isFinite(epsilon) && epsilon >= 0)) {
+    const given = typeof epsilon === "number" ? epsilon : told(epsilon);
+    throw new InvalidConfigError(`epsilon is ${given}; expected a finite number of at least 0`);
+  }
+  const [first] = vectors as readonly Vector[];
+  if (vectors.length === 0) throw new EmptyInputError("vectors is empty; expected at least one vector");
+  const width = first?.length ?? 0;
   vectors.forEach((vector, i) => {
     check(`vectors[${i}]`, vector);
     if (vector.length !== width) throw lengths(`vectors[${i}]`, vector.length, width, "vectors[0]");
@@ -85,9 +99,14 @@ function check(
   passes: (item: number) => boolean = Number.isFinite,
   expected = "finite numbers",
 ): void {
+  const isTyped = ArrayBuffer.isView(x) && !(x instanceof DataView);
+  if (!(isTyped || Array.isArray(x)))
+    throw new UnsupportedError(`${name} is ${told(x)}; expected a typed array, or an array of numbers`);
   if (x.length === 0) throw new EmptyInputError(`${name} is empty; expected at least one number`);
   for (let i = 0; i < x.length; i++) {
     const item = x[i] as number;
+    if (typeof item !== "number")
+      throw new UnsupportedError(`${name}[${i}] is ${told(item)}; expected a number`);
     if (!passes(item)) throw new NumericalInstabilityError(`${name}[${i}] is ${item}; expected ${expected}`);
   }
 }

@@ -9,6 +9,7 @@ import type {
   CurriculumObject,
   HardNegativeMinerObject,
   InBatchMinerObject,
+  InPlaceOptimizerObject,
   LearningRateSchedulerObject,
   OptimizerObject,
   SpectralObject,
@@ -46,7 +47,7 @@ export {
   type InitOptions,
   init,
 } from "./current.js";
-export type { AttentionOutput } from "./facade.js";
+export type { AttentionOutput, OutputMetadata } from "./facade.js";
 export {
   attentionWeights,
   batchNormalize,
@@ -65,6 +66,11 @@ export type MultiHeadAttention = HeadedAttention;
 export type SelfAttention = HeadedAttention;
 export type CrossAttention = HeadedAttention;
 export type FlashAttention = PairAttention & { readonly blockSize: number };
+export type LinearAttention = PairAttention & { readonly numFeatures: number };
+export type LocalGlobalAttention = PairAttention & {
+  readonly localWindow: number;
+  readonly globalTokens: number;
+};
 export type HyperbolicAttention = HyperbolicObject;
 export type MoEAttention = MoEObject;
 export type EdgeFeaturedAttention = EdgeFeaturedObject;
@@ -74,6 +80,7 @@ export type GraphAttention = GraphObject;
 export type TemporalAttention = TemporalObject;
 export type HierarchicalAttention = HierarchicalObject;
 
+/** The classes by the names that both packages give them. */
 export const {
   ScaledDotProductAttention,
   DotProductAttention,
@@ -93,6 +100,18 @@ export const {
   HierarchicalAttention,
 } = CLASSES;
 
+export type ScaledDotProduct = ScaledDotProductAttention;
+export type MultiHead = MultiHeadAttention;
+export type Hyperbolic = HyperbolicAttention;
+export type GraphRoPeAttention = GraphRoPEAttention;
+export type WasmScaledDotProduct = ScaledDotProductAttention;
+export type WasmMultiHeadAttention = MultiHeadAttention;
+export type WasmFlashAttention = FlashAttention;
+export type WasmHyperbolicAttention = HyperbolicAttention;
+export type WasmLinearAttention = LinearAttention;
+export type WasmLocalGlobalAttention = LocalGlobalAttention;
+export type WasmMoEAttention = MoEAttention;
+
 /** The same by other names; those of ruvector-attention-wasm are freed by hand, as all are. */
 export const {
   ScaledDotProductAttention: ScaledDotProduct,
@@ -109,7 +128,7 @@ export const {
 } = CLASSES;
 
 export type AdamOptimizer = OptimizerObject;
-export type AdamWOptimizer = OptimizerObject;
+export type AdamWOptimizer = OptimizerObject & { readonly weightDecay: number };
 export type SGDOptimizer = OptimizerObject;
 export type SgdOptimizer = OptimizerObject;
 export type InfoNCELoss = ContrastiveObject;
@@ -120,6 +139,18 @@ export type TemperatureAnnealing = TemperatureAnnealingObject;
 export type CurriculumScheduler = CurriculumObject;
 export type HardNegativeMiner = HardNegativeMinerObject;
 export type InBatchMiner = InBatchMinerObject;
+export type InfoNceLoss = InfoNCELoss;
+export type WasmAdam = InPlaceOptimizerObject;
+export type WasmAdamW = InPlaceOptimizerObject & { readonly weight_decay: number };
+export type WasmSGD = InPlaceOptimizerObject;
+export type WasmInfoNCELoss = InfoNCELoss;
+export type WasmLocalContrastiveLoss = LocalContrastiveLoss;
+export type WasmSpectralRegularization = SpectralRegularization;
+export type WasmLRScheduler = LearningRateScheduler;
+export type WasmTemperatureAnnealing = TemperatureAnnealing;
+export type WasmCurriculumScheduler = CurriculumScheduler;
+export type WasmHardNegativeMiner = HardNegativeMiner;
+export type WasmInBatchMiner = InBatchMiner;
 
 /** Training: in a runtime with Python alone. */
 export const {

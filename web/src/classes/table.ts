@@ -1,24 +1,29 @@
 /** THE table of the classes that other packages have: which mechanism each is, and how its constructor is written. */
+import { widthOf } from "./rows.js";
 
 export interface Spec {
   readonly mechanism: string;
   /** What the constructor takes one by one; where it takes an object, that has these keys and others. */
   readonly args: readonly string[];
-  /** Constructors of fewer arguments that mean something else, by their number. */
-  readonly short?: Readonly<Record<number, readonly string[]>>;
-  /** Their keys that are called something else here; "" where nothing here depends on it. */
+  /** Constructors whose number of arguments says that they mean something else. */
+  readonly counted?: Readonly<Record<number, readonly string[]>>;
+  /** Their keys that are called something else here; "" where nothing depends on it, over there as well. */
   readonly renamed?: Readonly<Record<string, string>>;
   /** Settings that make the class what it is over there. */
   readonly fixed?: Readonly<Record<string, unknown>>;
   /** What it tells of itself, by the keys of its constructor. */
   readonly tells?: readonly string[];
-  /** Static makers: their arguments. */
-  readonly makers?: Readonly<Record<string, readonly string[]>>;
+  /** Static makers: their arguments, the first of these lists that is long enough. */
+  readonly makers?: Readonly<Record<string, readonly (readonly string[])[]>>;
   readonly statics?: Readonly<Record<string, (...args: never[]) => unknown>>;
   /** Methods that the mechanism has under the same name. */
   readonly own?: readonly string[];
+  /** Results of those methods as they come over there. */
+  readonly answers?: Readonly<Record<string, (found: never) => unknown>>;
   /** What compute takes, where it is not query, keys and values. */
   readonly computes?: "structure";
+  /** Settings that the arguments of compute tell, where the constructor has not. */
+  readonly learns?: (...args: never[]) => Record<string, unknown>;
 }
 
 const HEADED = {
@@ -27,16 +32,23 @@ const HEADED = {
   tells: ["dim", "hiddenDim", "numHeads", "headDim", "dropout"],
 } as const;
 const POINCARE = ["poincareDistance", "toPoincare", "fromPoincare", "mobiusAdd", "projectToBall"];
+/** One config serves all classes over there; what a class has no use for, it does not look at. */
+const SINGLE = {
+  args: ["dim"],
+  renamed: { hiddenDim: "dim", numHeads: "", headDim: "", useBias: "" },
+  tells: ["dim"],
+} as const;
 
 export const TABLE = {
-  ScaledDotProductAttention: { mechanism: "scaled_dot_product", args: ["dim"], tells: ["dim"] },
-  DotProductAttention: { mechanism: "scaled_dot_product", args: ["dim"], tells: ["dim"] },
+  ScaledDotProductAttention: { mechanism: "scaled_dot_product", ...SINGLE },
+  DotProductAttention: { mechanism: "scaled_dot_product", ...SINGLE },
   // The packages that have it split the channels and map nothing.
   MultiHeadAttention: {
     mechanism: "multi_head",
     ...HEADED,
+    counted: { 3: ["numHeads", "hiddenDim", "dropout"] },
     fixed: { projections: false },
-    makers: { fromParams: ["numHeads", "hiddenDim", "dropout"] },
+    makers: { fromParams: [["numHeads", "hiddenDim", "dropout"]] },
   },
   SelfAttention: { mechanism: "self_attention", ...HEADED },
   CrossAttention: { mechanism: "cross_attention", ...HEADED },
@@ -51,16 +63,17 @@ export const TABLE = {
   HyperbolicAttention: {
     mechanism: "hyperbolic",
     args: ["dim", "curvature"],
-    short: { 1: ["curvature"] },
+    counted: { 1: ["curvature"] },
     tells: ["dim", "curvature"],
-    own: POINCARE,
+    makers: { withConfig: [["dim", "curvature", "adaptiveCurvature", "temperature"]] },
+    own: [...POINCARE, "computeWithTemperature"],
   },
   MoEAttention: {
     mechanism: "moe",
     args: ["dim", "numExperts", "topK"],
     renamed: { expertCapacity: "capacityFactor", loadBalanceWeight: "auxLossWeight" },
     tells: ["dim", "numExperts", "topK"],
-    makers: { simple: ["dim", "numExperts", "topK"] },
+    makers: { simple: [["dim", "numExperts", "topK"]] },
     own: ["computeWithAuxLoss", "getExpertUsage", "resetRoutingStats"],
   },
   EdgeFeaturedAttention: {
@@ -68,7 +81,7 @@ export const TABLE = {
     args: ["nodeDim", "edgeDim", "numHeads"],
     renamed: { nodeDim: "dim" },
     tells: ["nodeDim", "edgeDim", "numHeads"],
-    makers: { simple: ["nodeDim", "edgeDim", "numHeads"] },
+    makers: { simple: [["nodeDim", "edgeDim", "numHeads"]] },
     own: ["computeWithEdges"],
     computes: "structure",
   },
@@ -77,7 +90,7 @@ export const TABLE = {
     args: ["dim", "maxPosition"],
     renamed: { scalingFactor: "scaling" },
     tells: ["dim", "maxPosition"],
-    makers: { simple: ["dim", "maxPosition"] },
+    makers: { simple: [["dim", "maxPosition"]] },
     own: ["computeWithPositions", "applyRotary"],
     statics: {
       distanceToPosition: (distance: number, maxDistance: number) => Math.min(distance, maxDistance),
@@ -86,21 +99,51 @@ export const TABLE = {
   DualSpaceAttention: {
     mechanism: "dual_space",
     args: ["dim", "curvature"],
-    tells: ["dim", "curvature", "euclideanDim", "hyperbolicDim", "numHeads"],
-    makers: { simple: ["euclideanDim", "hyperbolicDim", "numHeads", "curvature"] },
+    // @ruvector/attention's has no heads, and asks for both weights.
+    fixed: { numHeads: 1 },
+    tells: [
+      "dim",
+      "curvature",
+      "euclideanDim",
+      "hyperbolicDim",
+      "numHeads",
+      "euclideanWeight",
+      "hyperbolicWeight",
+    ],
+    makers: {
+      simple: [
+        ["dim", "curvature"],
+        ["euclideanDim", "hyperbolicDim", "numHeads", "curvature"],
+      ],
+      simpleFused: [["dim", "numHeads", "curvature", "fusionWeight"]],
+      withWeights: [["dim", "curvature", "euclideanWeight", "hyperbolicWeight"]],
+    },
     own: ["getSpaceContributions"],
+    answers: {
+      getSpaceContributions: ([euclideanScores, hyperbolicScores]: unknown[]) => ({
+        euclideanScores,
+        hyperbolicScores,
+      }),
+    },
   },
   GraphAttention: {
     mechanism: "graph",
     args: ["dim", "numHeads"],
     renamed: HEADED.renamed,
     computes: "structure",
+    learns: (_: unknown, graph?: { edgeFeatures?: unknown } | null) =>
+      graph?.edgeFeatures == null ? {} : { edgeDim: widthOf(graph.edgeFeatures, "edgeFeatures") },
   },
-  TemporalAttention: { mechanism: "temporal", args: ["dim"], renamed: HEADED.renamed, computes: "structure" },
+  TemporalAttention: {
+    mechanism: "temporal",
+    args: ["dim"],
+    renamed: { ...HEADED.renamed, useBias: "" },
+    computes: "structure",
+  },
   HierarchicalAttention: {
     mechanism: "hierarchical",
     args: ["dim"],
-    renamed: HEADED.renamed,
+    renamed: { ...SINGLE.renamed, dropout: "" },
     computes: "structure",
   },
 } as const satisfies Readonly<Record<string, Spec>>;
