@@ -113,7 +113,8 @@ async function buildVariant({ folder, options, plugins }) {
       const [{ inputs, exports }] = Object.values(metafile.outputs);
       core.files = new Set(Object.keys(inputs).map((path) => resolve(path)));
       // Of these it has a line or two, and what is only for Node goes away only where IN_NODE is known.
-      for (const own of ["protocol.ts", "places.ts", "naming.ts"]) core.files.delete(join(WEB, "src", own));
+      for (const own of ["abort.ts", "protocol.ts", "places.ts", "naming.ts"])
+        core.files.delete(join(WEB, "src", own));
       core.exports = new Set(exports);
     }
     for (const { path, text } of outputFiles) {

@@ -12,7 +12,7 @@ import {
 } from "./instance.js";
 import { LentMemory } from "./lent_memory.js";
 import { Memory, type MemoryOptions } from "./memory.js";
-import { isPlainObject, mapKeys, mapSettings, snake } from "./naming.js";
+import { isPlainObject, mapKeys, mapSettings, registryName, snake } from "./naming.js";
 import { buffersOf, type Connection, type Wire } from "./protocol.js";
 import { type ArrayInput, decode, type Encoding, encode } from "./tensor.js";
 import type { Training } from "./training.gen.js";
@@ -53,7 +53,7 @@ export class Client {
 
   /** An object of the class with that name, else of what Python finds by it. */
   #make(name: string, config: object, now: boolean): Attention {
-    const id = name.includes(":") ? name : name.replaceAll("-", "_");
+    const id = String(name).includes(":") ? name : registryName(name);
     const { mechanisms, training } = this.#description;
     const known = [...mechanisms, ...training].find((each) => each.name === id);
     const Class = known && this.#classes.get(known.class);

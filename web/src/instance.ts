@@ -1,6 +1,6 @@
 /** What JavaScript holds of an object of Python: its handle, its config, and its methods, by class. */
 
-import { abortable } from "./abort.js";
+import { abortable, heeded } from "./abort.js";
 import { batchInWorker } from "./batches.js";
 import type { Client } from "./client.js";
 import type { MechanismDescription, PartDescription } from "./description.js";
@@ -64,8 +64,9 @@ export class Attention {
     // The arguments are read now: a caller may reuse its arrays as soon as it has the promise.
     const name = snake(method);
     const { signal, ...request } = splitSignal(args);
-    signal?.throwIfAborted();
-    if (signal && name === "forward_batch" && Array.isArray(request.args[0])) {
+    this.#checkAlive();
+    const isList = Array.isArray(request.args[0]) && request.args[0].length > 0;
+    if (signal && name === "forward_batch" && isList) {
       const [items, ...rest] = request.args;
       const one = async (item: unknown) => ((await this.call(name, [item], ...rest)) as unknown[])[0];
       return batchInWorker(items as unknown[], one, signal);
@@ -85,9 +86,8 @@ export class Attention {
 
   /** With a signal or without, in as many steps: calls stay in their order. */
   async #send(encoded: EncodedCall, signal: AbortSignal | undefined): Promise<unknown> {
-    await this.ready;
+    await this.ready; // a dispose() after the call comes after it there as well
     signal?.throwIfAborted();
-    this.#checkAlive();
     return this.#client.send(this.#handle, encoded, signal);
   }
 
@@ -163,10 +163,7 @@ function splitSignal(args: readonly unknown[]): { signal: AbortSignal | undefine
   const last = args.at(-1);
   if (!isPlainObject(last) || !("signal" in last)) return { signal: undefined, args: [...args] };
   const { signal, ...rest } = last;
-  if (signal != null && !(signal instanceof AbortSignal)) {
-    throw new UnsupportedError(`signal is a ${typeof signal}; expected an AbortSignal`);
-  }
-  return { signal: signal ?? undefined, args: [...args.slice(0, -1), rest] };
+  return { signal: heeded(signal), args: [...args.slice(0, -1), rest] };
 }
 
 /** @internal What the runtime answers when it has made the object. */

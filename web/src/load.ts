@@ -74,6 +74,8 @@ export async function load(
     | (KernelOptions & { runtime: "wasm" })
     | (NativeOptions & { runtime: "native" }) = {},
 ): Promise<RuvectorAttention | KernelsHere | KernelsInWorker | AutoRuntime> {
+  if (typeof options !== "object" || options === null)
+    throw new LoadError(`options is ${options}; expected an object, like { runtime: "wasm" }`);
   if (options.runtime === "native") return (await import("./native/load.js")).load(options);
   if (options.runtime === "wasm") return (await import("./wasm/load.js")).load(options);
   if (options.runtime === "auto") {

@@ -1,4 +1,5 @@
 /** Resident memory: keys and values that stay in the runtime, so that a call sends its query alone. */
+import { abortable, heeded } from "./abort.js";
 import type { Client } from "./client.js";
 import { UnsupportedError } from "./errors.js";
 import type { Attention, CallOptions } from "./instance.js";
@@ -54,8 +55,11 @@ export class Memory {
     values: ArrayInput | null | undefined,
     options: MemoryOptions & CallOptions,
   ): Promise<Memory> {
-    const settings = { ...options, keys, ...(values == null ? {} : { values }) };
-    return new Memory(await client.create("ruvector_attention:Memory", settings));
+    const { signal: given, ...others } = options;
+    const signal = heeded(given);
+    const settings = { ...others, keys, ...(values == null ? {} : { values }) };
+    const made = client.create("ruvector_attention:Memory", settings).then((object) => new Memory(object));
+    return abortable(made, signal);
   }
 
   /** Rows, as of the last append, evict or clear that was answered. */

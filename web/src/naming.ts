@@ -1,11 +1,19 @@
 /** Python's snake_case and JavaScript's camelCase, for the keys of configs, options and methods. */
+import { UnsupportedError } from "./errors.js";
+
+/** A mechanism's name as the registry writes it: "multi_head" for "multi-head". */
+export function registryName(name: unknown): string {
+  if (typeof name !== "string")
+    throw new UnsupportedError(`the name is ${String(name)}; expected a string, like "multi_head"`);
+  return name.replaceAll("-", "_");
+}
 
 export function camel(name: string): string {
   return name.replace(/(?<=[a-z0-9])_+([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
 export function snake(name: string): string {
-  return name.replace(/(?<=[a-z0-9])([A-Z])/g, (_, letter: string) => `_${letter.toLowerCase()}`);
+  return String(name).replace(/(?<=[a-z0-9])([A-Z])/g, (_, letter: string) => `_${letter.toLowerCase()}`);
 }
 
 export function mapKeys(value: object, rename: (key: string) => string): Record<string, unknown> {

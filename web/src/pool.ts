@@ -3,6 +3,7 @@
  * replaced, and what it was at is done by another.
  */
 
+import { heeded } from "./abort.js";
 import { ofItem } from "./batches.js";
 import type { Client } from "./client.js";
 import { InvalidConfigError, UnsupportedError } from "./errors.js";
@@ -10,7 +11,7 @@ import type { Attention } from "./instance.js";
 import type { LoadOptions } from "./load.js";
 import type { MechanismsByName } from "./mechanisms.gen.js";
 import type { Memory, MemoryOptions } from "./memory.js";
-import { mapKeys, snake } from "./naming.js";
+import { isPlainObject, mapKeys, registryName, snake } from "./naming.js";
 import { Copies } from "./pool/copies.js";
 import { Crew } from "./pool/crew.js";
 import { cores, opener } from "./pool/open.js";
@@ -93,6 +94,7 @@ export class WorkerPool {
   /** @internal */
   constructor(options: PoolOptions) {
     const { workers: size = 1, inFlight = 2, timeout, onWorkerLost } = options;
+    checkFunction("onWorkerLost", onWorkerLost);
     for (const [name, value] of Object.entries({ workers: size, inFlight, timeout: timeout ?? 1 })) {
       if (!(Number.isInteger(value) && value >= 1)) {
         throw new InvalidConfigError(`${name} is ${value}; expected an integer of at least 1`);
@@ -135,7 +137,7 @@ export class WorkerPool {
   ): Promise<PooledAttention>;
   create(name: string, config?: object): Promise<PooledAttention>;
   async create(name: string, config: object = {}): Promise<PooledAttention> {
-    const id = name.replaceAll("-", "_");
+    const id = registryName(name);
     const known = (this.#first as Client).description.mechanisms.find((mechanism) => mechanism.name === id);
     const inputs = known?.inputs.map((input) => input.name) ?? [];
     const copies = new Copies<Attention>((client) => client.create(name, config));
@@ -191,8 +193,10 @@ export class PoolMemory {
     this.dimValue = size.dimValue;
   }
 
-  /** @internal That of a worker. */
-  of(client: Client): Promise<Memory> {
+  /** @internal That of a worker of this crew. */
+  of(client: Client, crew: Crew<Client>): Promise<Memory> {
+    if (crew !== this.#crew)
+      throw new UnsupportedError("the memory is of another pool; expected one of this pool");
     return this.#copies.of(client);
   }
 
@@ -238,8 +242,13 @@ export class PooledAttention {
   /** Calls a method that changes nothing in one of the workers. */
   call(method: string, ...args: unknown[]): Promise<unknown> {
     const last = args.at(-1);
-    const isSignaled = typeof last === "object" && last !== null && "signal" in last && !("shape" in last);
-    return this.#run(method, args, 0, isSignaled ? (last.signal as AbortSignal) : undefined);
+    try {
+      if (!isPlainObject(last) || "shape" in last) return this.#run(method, args, 0);
+      refuseTransfer(last);
+      return this.#run(method, args, 0, heeded(last.signal));
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /** Takes over parameters, in every worker, those to come among them. */
@@ -274,19 +283,23 @@ export class PooledAttention {
     items: Iterable<PoolItem> | AsyncIterable<PoolItem>,
     options: MapOptions & Record<string, unknown> = {},
   ): AsyncGenerator<MapResult, void, undefined> {
-    const { signal, onProgress, order = "input", failures = "throw", ...call } = options;
+    const { signal: given, onProgress, order = "input", failures = "throw", ...call } = options;
+    checkChoices({ order, failures });
+    checkFunction("onProgress", onProgress);
+    refuseTransfer(call);
+    if (!isIterable(items))
+      throw new UnsupportedError(`items is ${shown(items)}; expected an array, or an iterable of items`);
+    const signal = heeded(given);
     const over = new AbortController(); // the caller has had enough: what has not begun is forgotten
     const stop = (): void => over.abort(signal?.reason);
-    if (signal?.aborted) throw signal.reason;
     signal?.addEventListener("abort", stop, { once: true });
     const total = Array.isArray(items) ? items.length : undefined;
     let [done, failed] = [0, 0];
     const work = async (item: PoolItem, index: number): Promise<unknown> =>
       this.#run("forward", this.#arguments(item, call), index, over.signal);
     try {
-      const window = { size: this.#window, inOrder: order === "input" };
+      const window = { size: this.#window, inOrder: order === "input", signal: over.signal };
       for await (const { index, value, error } of throughWindow(items, window, work)) {
-        signal?.throwIfAborted();
         done++;
         if (error !== undefined) {
           failed++;
@@ -326,7 +339,7 @@ export class PooledAttention {
     return this.#crew.run(
       async (client) => {
         const attention = await copies.of(client);
-        const own = args.map((arg) => (arg instanceof PoolMemory ? arg.of(client) : arg));
+        const own = args.map((arg) => (arg instanceof PoolMemory ? arg.of(client, this.#crew) : arg));
         return attention.call(method, ...(await Promise.all(own)));
       },
       index,
@@ -336,16 +349,45 @@ export class PooledAttention {
 
   /** The arguments of forward for one item. */
   #arguments(item: PoolItem, options: Record<string, unknown>): unknown[] {
-    if ("transfer" in options) {
-      throw new UnsupportedError("transfer is no option of a pool, which may have to send an array again");
-    }
     if (Array.isArray(item) && !item.every((x) => typeof x === "number")) return [...item, options];
     const isObject = typeof item === "object" && item !== null && !("shape" in item);
     if (!isObject || ArrayBuffer.isView(item) || Array.isArray(item)) return [item, options];
+    refuseTransfer(item);
     const given = mapKeys(item, snake);
     const inputs = this.#inputs.map((name) => given[name]);
     for (const name of this.#inputs) delete given[name];
     while (inputs.length > 0 && inputs.at(-1) === undefined) inputs.pop();
     return [...inputs, { ...options, ...given }];
   }
+}
+
+const CHOICES = { order: ["input", "done"], failures: ["throw", "report"] } as const;
+
+function checkChoices(given: Readonly<Record<keyof typeof CHOICES, string>>): void {
+  for (const [name, known] of Object.entries(CHOICES)) {
+    const choice = given[name as keyof typeof CHOICES];
+    if (!(known as readonly string[]).includes(choice))
+      throw new UnsupportedError(`${name} is ${shown(choice)}; expected '${known.join("' or '")}'`);
+  }
+}
+
+function checkFunction(name: string, given: unknown): void {
+  if (given !== undefined && typeof given !== "function")
+    throw new UnsupportedError(`${name} is ${shown(given)}; expected a function`);
+}
+
+function refuseTransfer(options: object): void {
+  if ((options as { transfer?: unknown }).transfer)
+    throw new UnsupportedError("transfer is no option of a pool, which may have to send an array again");
+}
+
+function isIterable(value: unknown): boolean {
+  return (
+    typeof value === "object" && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value)
+  );
+}
+
+function shown(value: unknown): string {
+  if (typeof value === "string") return `'${value}'`;
+  return typeof value === "object" && value !== null ? "an object" : String(value);
 }

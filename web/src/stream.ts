@@ -1,10 +1,12 @@
 /** One call after the other over queries that stand in a matrix or arrive in time. */
-import { UnsupportedError } from "./errors.js";
+import { heeded, untilAborted } from "./abort.js";
+import { DimensionMismatchError, UnsupportedError } from "./errors.js";
 import { type ArrayInput, type Tensor, tensor } from "./tensor.js";
 
 export interface StreamOptions {
   /** Rows of a matrix that one call computes; 1 gives vectors, more give matrices. */
   chunk?: number;
+  /** Aborted, the stream ends with its reason, though its source may still be waiting. */
   signal?: AbortSignal;
 }
 
@@ -32,11 +34,10 @@ export async function* forwardStream(
     throw new UnsupportedError(`chunk is ${chunk}; expected an integer of at least 1`);
   }
   const isKept = source.isMemory(keys);
-  call.signal?.throwIfAborted();
+  const signal = heeded(call.signal);
   const bank = isKept ? (keys as { dispose(): Promise<void> }) : await source.keep(keys, values);
   try {
-    for await (const query of pieces(queries, chunk)) {
-      call.signal?.throwIfAborted();
+    for await (const query of untilAborted(pieces(queries, chunk), signal)) {
       yield await source.forward(query, bank, call);
     }
   } finally {
@@ -68,6 +69,11 @@ function* rows(data: Typed, shape: readonly number[], chunk: number): Generator<
     throw new UnsupportedError(`queries is (${shape.join(", ")}); expected a matrix, (n_query, dim)`);
   }
   const [count, width] = shape as [number, number];
+  if (data.length !== count * width) {
+    throw new DimensionMismatchError(
+      `queries has ${data.length} elements; expected ${count * width} for its shape (${count}, ${width})`,
+    );
+  }
   for (let at = 0; at < count; at += chunk) {
     const size = Math.min(chunk, count - at);
     const part = data.slice(at * width, (at + size) * width);

@@ -141,3 +141,36 @@ test("a window gives results in order or as they are done, and reads no further 
     if (inOrder) assert.deepEqual(seen, [0, 1, 2, 3, 4, 5]);
   }
 });
+
+test("a listener that raises does not keep tasks from the next worker", async () => {
+  const { crew, opened } = crewOf({
+    onLost: () => {
+      throw new Error("the caller's own");
+    },
+  });
+  const task = crew.run((worker) => worker.run());
+  await settled();
+  assert.throws(() => opened[0].onLost(new RuntimeLostError("gone")), /the caller's own/);
+  await settled();
+  assert.equal(opened.length, 2);
+  opened[1].running[0].resolve("done");
+  assert.equal(await task, "done");
+});
+
+test("an aborted signal ends a window whose source waits", async () => {
+  const stop = new AbortController();
+  let ended = false;
+  const source = {
+    [Symbol.asyncIterator]: () => source,
+    next: () => new Promise(() => {}),
+    return: async () => {
+      ended = true;
+    },
+  };
+  const window = throughWindow(source, { size: 2, inOrder: true, signal: stop.signal }, async (item) => item);
+  const first = window.next();
+  await settled();
+  stop.abort(new Error("nobody came"));
+  await assert.rejects(first, /^Error: nobody came$/);
+  assert.ok(ended);
+});

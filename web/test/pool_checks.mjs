@@ -188,7 +188,7 @@ check("an error says which item it is about, and the others go on where it is as
   await throws(
     () => flash.forwardBatch(items, { transfer: true }),
     api.UnsupportedError,
-    /^item 0: transfer/,
+    /^transfer is no option/,
   );
   await throws(() => pool.create("flsh", { dim: 4 }), api.InvalidConfigError, /did you mean 'flash'/);
   await throws(() => api.openPool({ workers: 0 }), api.InvalidConfigError, /^workers is 0/);
@@ -216,6 +216,48 @@ check("a signal stops a batch between its items", async (api) => {
   close(await flash.forward(...itemOf(2)), expected(2)); // the pool goes on
   pool.close();
 });
+
+check(
+  "a signal ends a batch whose source waits; what is no option, item or bank of it is refused",
+  async (api) => {
+    const { UnsupportedError, InvalidConfigError } = api;
+    const pool = await api.openPool({ workers: 1 });
+    const flash = await pool.create("flash", { dim: 4 });
+    async function* source() {
+      yield itemOf(0);
+      await new Promise(() => {});
+    }
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(new Error("nobody came")), 30);
+    await throws(() => flash.forwardBatch(source(), { signal: stop.signal }), Error, /^nobody came$/);
+    const refused = (body, message, Class = UnsupportedError) => throws(body, Class, message);
+    for (const items of [undefined, null, 5, "ab"])
+      await refused(() => flash.forwardBatch(items), /^items is .*; expected an array, or an iterable/);
+    const items = [itemOf(0)];
+    await refused(
+      () => flash.map(items, { order: "dome" }).next(),
+      /^order is 'dome'; expected 'input' or 'done'/,
+    );
+    await refused(() => flash.map(items, { failures: "skip" }).next(), /^failures is 'skip'/);
+    await refused(() => flash.forwardBatch(items, { signal: 5 }), /^signal is a number/);
+    await refused(() => flash.forward(...items[0], { signal: 5 }), /^signal is a number/);
+    await refused(
+      () => flash.forwardBatch(items, { onProgress: 5 }),
+      /^onProgress is 5; expected a function/,
+    );
+    await refused(() => flash.forward(...items[0], { transfer: true }), /^transfer is no option of a pool/);
+    await refused(() => pool.create(undefined), /^the name is undefined/);
+    await refused(() => api.openPool({ onWorkerLost: 5 }), /^onWorkerLost is 5/);
+    await refused(() => api.openPool({ workers: 0 }), /^workers is 0/, InvalidConfigError);
+    const other = await api.openPool({ workers: 1 });
+    const bank = await other.memory(keys, values);
+    await refused(() => flash.forward(queryOf(0), bank), /^the memory is of another pool/);
+    const eager = { query: queryOf(0), keys, values, transfer: true };
+    await refused(() => flash.forwardBatch([eager]), /^item 0: transfer is no option/);
+    close(await flash.forward(...items[0]), expected(0));
+    for (const each of [pool, other]) each.close();
+  },
+);
 
 check("a task that ends two workers is reported with its index, and the others are not lost", async (api) => {
   const poison = (i) => (i === 5 ? "error" : undefined);

@@ -91,3 +91,77 @@ check("a signal stops calls, streams and batches", async (ra, api) => {
   );
   assert(error.index === 1, `the index is ${error.index}`);
 });
+
+check("a signal ends a stream whose source still waits, and must be one", async (ra, api) => {
+  const flash = await ra.create("flash", { dim: 4 });
+  let ended = false;
+  const waiting = {
+    [Symbol.asyncIterator]: () => waiting,
+    given: 0,
+    next: () => (waiting.given++ === 0 ? Promise.resolve({ value: row(0) }) : new Promise(() => {})),
+    return: async () => {
+      ended = true;
+      return { done: true };
+    },
+  };
+  const stop = new AbortController();
+  let i = 0;
+  const drain = async () => {
+    for await (const _ of flash.forwardStream(waiting, keys, values, { signal: stop.signal })) i++;
+  };
+  setTimeout(() => stop.abort(new Error("nobody came")), 30);
+  await throws(drain, Error, /^nobody came$/);
+  assert(i === 1 && ended, `${i} rows came; expected one, and the end of the source`);
+  for (const signal of [5, { aborted: false }]) {
+    const message = /^signal is a (number|object); expected an AbortSignal/;
+    await throws(() => flash.forward(queries, keys, values, { signal }), api.UnsupportedError, message);
+    const stream = flash.forwardStream(queries, keys, values, { signal });
+    await throws(() => stream.next(), api.UnsupportedError, message);
+  }
+  const lying = flash.forwardStream({ data: new Float32Array(7), shape: [2, 4] }, keys, values);
+  await throws(() => lying.next(), api.DimensionMismatchError, /^queries has 7 elements; expected 8/);
+});
+
+check("a call that was made before its object was disposed is answered", async (ra, api) => {
+  const early = async () => {
+    const flash = await ra.create("flash", { dim: 4 });
+    try {
+      return flash.forward(queries, keys, values); // not awaited, as it happens under `await using`
+    } finally {
+      await flash[Symbol.asyncDispose]();
+    }
+  };
+  close(await early(), expected);
+  const flash = await ra.create("flash", { dim: 4 });
+  const [first, , second] = [
+    flash.forward(queries, keys, values),
+    flash.dispose(),
+    flash.forward(queries, keys, values).catch((error) => error),
+  ];
+  close(await first, expected);
+  assert((await second) instanceof api.RuntimeLostError, "expected what comes after it to be refused");
+});
+
+check("names and options that are none are refused in words", async (ra, api) => {
+  const { UnsupportedError, EmptyInputError } = api;
+  for (const name of [undefined, null, 5])
+    await throws(() => ra.create(name, { dim: 4 }), UnsupportedError, /^the name is .*; expected a string/);
+  const flash = await ra.create("flash", { dim: 4 });
+  await throws(() => flash.call(undefined), UnsupportedError, /no method 'undefined'/);
+  await throws(() => ra.memory(keys, values, { dtype: "int8" }), UnsupportedError, /no option 'dtype'/);
+  const { signal } = new AbortController();
+  (await ra.memory(keys, values, { signal, capacity: 9 })).dispose();
+  const gone = AbortSignal.abort(new Error("gone"));
+  await throws(() => ra.memory(keys, values, { signal: gone }), Error, /^gone$/);
+  for (const options of [{}, { signal }])
+    await throws(() => flash.forwardBatch([], options), EmptyInputError, /^items is empty/);
+  const wrong = [[queries, keys, values], [[[1, 2]], keys, values]]; // biome-ignore format: items
+  for (const options of [{}, { signal }]) {
+    const error = await throws(
+      () => flash.forwardBatch(wrong, options),
+      api.DimensionMismatchError,
+      /^item 1: /,
+    );
+    assert(error.index === 1, `the index is ${error.index}`);
+  }
+});

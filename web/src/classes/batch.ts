@@ -1,4 +1,5 @@
 /** Batches over workers, and a bank that grows, as other packages have them. */
+import { heeded } from "../abort.js";
 import { ofItem } from "../batches.js";
 import { DimensionMismatchError, InvalidConfigError, UnsupportedError } from "../errors.js";
 import { openPool, type PoolOptions, type WorkerPool } from "../pool.js";
@@ -58,6 +59,7 @@ export class BatchProcessor {
   ): Promise<Tensor[]> {
     const started = performance.now();
     checkLists({ queries, keys, values });
+    heeded(signal);
     const items = queries.map((query, i) => {
       try {
         return readInputs(query, keys[i], values[i], []);

@@ -204,8 +204,8 @@ export class Crew<W extends Lasting> {
         this.#queue.unshift(suspect);
       }
     }
-    this.#options.onLost(error);
     this.#assign();
+    this.#options.onLost(error); // the caller's code, which may raise
   }
 
   /** Starts a worker for a seat; answers what kept it from starting. */

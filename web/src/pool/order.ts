@@ -1,4 +1,5 @@
 /** Items from any source through a window of tasks: no more are read than there is room for. */
+import { abortable } from "../abort.js";
 
 export interface Settled<R> {
   readonly index: number;
@@ -11,6 +12,8 @@ export interface Window {
   readonly size: number;
   /** Results in the order of the items, or as they come. */
   readonly inOrder: boolean;
+  /** Aborted, it ends at once with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
 type Source<I> = Iterable<I> | AsyncIterable<I>;
@@ -19,7 +22,7 @@ type Read<I> = { readonly read: IteratorResult<I> };
 /** What `work` makes of every item. A source that takes its time does not hold back results that are there. */
 export async function* throughWindow<I, R>(
   source: Source<I>,
-  { size, inOrder }: Window,
+  { size, inOrder, signal }: Window,
   work: (item: I, index: number) => Promise<R>,
 ): AsyncGenerator<Settled<R>, void, undefined> {
   const iterator =
@@ -39,7 +42,7 @@ export async function* throughWindow<I, R>(
         : [...pending.values()];
       if (reading) awaited.push(reading);
       if (awaited.length === 0) return;
-      const next = await Promise.race(awaited);
+      const next = await abortable(Promise.race(awaited), signal);
       if ("read" in next) {
         reading = undefined;
         if (next.read.done) isOver = true;

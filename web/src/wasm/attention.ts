@@ -1,4 +1,5 @@
 /** What the attention classes of this runtime share: settings, the ends of their lives, batches, options. */
+import { heeded } from "../abort.js";
 import type { Rules } from "../description.js";
 import {
   AttentionError,
@@ -189,8 +190,7 @@ export abstract class KernelAttention {
 
   /** Calls a method by its Python or JavaScript name. */
   async call(method: string, ...args: unknown[]): Promise<unknown> {
-    const { signal } = (args.at(-1) ?? {}) as { signal?: AbortSignal };
-    signal?.throwIfAborted();
+    const signal = heeded((args.at(-1) as { signal?: unknown } | null | undefined)?.signal);
     if (signal && snake(method) === "forward_batch") {
       return (await import("./batching.js")).batch(this, args[0], { ...(args[1] as object), signal });
     }

@@ -1,6 +1,5 @@
 /** Batches that can be stopped and streams, in this thread: only a program that asks for one fetches this. */
 import { batchHere } from "../batches.js";
-import { UnsupportedError } from "../errors.js";
 import { forwardStream } from "../stream.js";
 import type { Tensor } from "../tensor.js";
 import type { Home, KernelAttention } from "./attention.js";
@@ -26,9 +25,5 @@ export function stream(
     isMemory: (k: unknown) => k instanceof Bank,
     forward: async (query: unknown, bank: object, call: object) => attention.forwardSync(query, bank, call),
   };
-  const { signal } = (options ?? {}) as { signal?: unknown };
-  if (signal != null && !(signal instanceof AbortSignal)) {
-    throw new UnsupportedError(`signal is a ${typeof signal}; expected an AbortSignal`);
-  }
   return forwardStream(source, queries, keys, values, (options ?? {}) as Record<string, unknown>);
 }

@@ -1,6 +1,8 @@
 /** A loaded runtime in this thread: the classes over one instance of the kernels. */
+import { heeded } from "../abort.js";
 import type { Description, Rules } from "../description.js";
 import { InvalidConfigError, LoadError, RuntimeLostError, UnsupportedError } from "../errors.js";
+import { registryName } from "../naming.js";
 import type { Home, KernelAttention } from "./attention.js";
 import { Engine } from "./engine.js";
 import type { Kernels } from "./kernels.js";
@@ -10,6 +12,11 @@ import { type Body, FETCH, type Part } from "./parts.js";
 import { BODIES, RULES, type ScaledDotProduct } from "./scaled_dot_product.js";
 import { didYouMean } from "./suggest.js";
 
+/** Of a memory, unchecked. */
+interface MemoryOptions {
+  capacity?: unknown;
+  signal?: unknown;
+}
 interface Class {
   new (config?: object): KernelAttention;
   create(config?: object): Promise<KernelAttention>;
@@ -88,32 +95,36 @@ export class KernelRuntime {
     if (what !== "all" && !Array.isArray(what)) {
       throw new UnsupportedError(`preload is ${String(what)}; expected "all", or an array of mechanisms`);
     }
-    const names = what === "all" ? [...this.#partOf.keys(), MEMORY] : what.map(idOf);
+    const names = what === "all" ? [...this.#partOf.keys(), MEMORY] : what.map(registryName);
     await Promise.all(names.map((name) => this.#fetch(name)));
   }
 
   /** A mechanism by its name: "scaled_dot_product", "scaled-dot-product". Raises where the config is not accepted. */
   async create(name: string, config: object = {}): Promise<KernelAttention> {
-    await this.#fetch(idOf(name));
+    await this.#fetch(registryName(name));
     return this.createSync(name, config).ready;
   }
 
   /** The same at once; calls raise where the config is not accepted. */
   createSync(name: string, config: object = {}): KernelAttention {
-    const id = idOf(name);
+    const id = registryName(name);
     const Class = this.#classes.get(id);
     if (!Class) throw this.#partOf.has(id) ? absent(id, `create("${id}", …)`) : this.#unknown(name);
     return new Class(config);
   }
 
   /** Keys and values that stay in the kernels' memory; pass the result in their place. */
-  async memory(keys: unknown, values?: unknown, options?: { capacity?: unknown }): Promise<Memory> {
+  async memory(keys: unknown, values?: unknown, options?: MemoryOptions): Promise<Memory> {
+    heeded(options?.signal);
     await this.#fetch(MEMORY);
     return this.memorySync(keys, values, options);
   }
 
-  memorySync(keys: unknown, values?: unknown, options?: { capacity?: unknown }): Memory {
+  memorySync(keys: unknown, values?: unknown, options?: MemoryOptions): Memory {
     if (!this.#Memory) throw absent(MEMORY, "memory(…)");
+    const unknown = Object.keys(options ?? {}).find((name) => !MEMORY_OPTIONS.includes(name));
+    if (unknown !== undefined)
+      throw new UnsupportedError(`memory has no option '${unknown}'; known: ${MEMORY_OPTIONS.join(", ")}`);
     return new this.#Memory(this.#home(), keys, values, options);
   }
 
@@ -182,7 +193,9 @@ export class KernelRuntime {
   }
 
   #unknown(name: string): InvalidConfigError {
-    return new InvalidConfigError(`unknown mechanism '${name}'${didYouMean(idOf(name), this.mechanisms)}`);
+    return new InvalidConfigError(
+      `unknown mechanism '${name}'${didYouMean(registryName(name), this.mechanisms)}`,
+    );
   }
 
   /** The class of a mechanism until its code is here. */
@@ -223,8 +236,7 @@ export class KernelRuntime {
 }
 
 const MEMORY = "memory";
-const idOf = (name: string): string => name.replaceAll("-", "_");
-
+const MEMORY_OPTIONS = ["capacity", "transfer", "signal"];
 const absent = (id: string, first: string): LoadError =>
   new LoadError(`${id} is not loaded; expected \`await ${first}\` before, or load({ preload: ["${id}"] })`);
 
