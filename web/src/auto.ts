@@ -7,11 +7,12 @@ import type { Attention } from "./instance.js";
 import type { LoadOptions, RuvectorAttention } from "./load.js";
 import type { MechanismsByName } from "./mechanisms.gen.js";
 import type { MemoryOptions, Memory as RemoteMemory } from "./memory.js";
-import { snake } from "./naming.js";
+import { type EitherName, snake } from "./naming.js";
 import type { Queries, StreamOptions } from "./stream.js";
 import type { ArrayInput, Tensor } from "./tensor.js";
 import type { KernelOptions, KernelsHere, LocalMemory } from "./wasm/types.js";
 
+/** Options of load({ runtime: "auto" }): those of Pyodide, and the kernels' own. */
 export interface AutoOptions extends Omit<LoadOptions, "runtime"> {
   runtime: "auto";
   /** Of the kernels: where they are, which instruction set. They run in this thread. */
@@ -28,6 +29,7 @@ interface Body {
   dispose(): Promise<void>;
 }
 
+/** A loaded runtime "auto". */
 export class AutoRuntime {
   /** The whole package, once Pyodide has started; rejects with LoadError where it does not. */
   readonly complete: Promise<RuvectorAttention>;
@@ -69,10 +71,10 @@ export class AutoRuntime {
    * A mechanism of the kernels where they have it with these settings; else one of Pyodide, once it has started. What a
    * call asks beyond the kernels, gradients above all, moves the object over there, its parameters with it.
    */
-  create<Name extends keyof MechanismsByName>(
+  create<Name extends keyof EitherName<MechanismsByName>>(
     name: Name,
-    config: MechanismsByName[Name]["config"],
-  ): Promise<MechanismsByName[Name]["instance"]>;
+    config: EitherName<MechanismsByName>[Name]["config"],
+  ): Promise<EitherName<MechanismsByName>[Name]["instance"]>;
   create(name: string, config?: object): Promise<Attention>;
   async create(name: string, config: object = {}): Promise<Attention> {
     let body: Body | undefined;

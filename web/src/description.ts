@@ -11,6 +11,7 @@ export interface Description {
   handles: number;
 }
 
+/** A mechanism as describe() tells it. */
 export interface MechanismDescription {
   name: string;
   class: string;
@@ -43,6 +44,7 @@ export interface Rules extends Pick<MechanismDescription, "name" | "class" | "me
   inputs: Pick<InputSpec, "name" | "axes" | "optional">[];
 }
 
+/** A setting, or an option of a call. */
 export interface Field {
   name: string;
   /** A Python type: "int", "float | None", "bool", "str" … */
@@ -58,6 +60,7 @@ export interface Field {
   below?: number;
 }
 
+/** An input of forward, with the axes that bind across inputs. */
 export interface InputSpec {
   name: string;
   axes: string[];

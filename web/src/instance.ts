@@ -11,6 +11,7 @@ import type { Wire } from "./protocol.js";
 import { forwardStream, type Queries, type StreamOptions } from "./stream.js";
 import type { ArrayInput, Tensor } from "./tensor.js";
 
+/** Options of every call. */
 export interface CallOptions {
   /**
    * Hand the arrays' buffers over to the worker instead of copying them; the caller's arrays are then detached. Memory that

@@ -5,6 +5,7 @@ import { connectHere, connectWorker, type WorkerScript } from "./connect.js";
 import type { Description } from "./description.js";
 import { AttentionError, LoadError } from "./errors.js";
 import type { Mechanisms, MechanismsByName } from "./mechanisms.gen.js";
+import type { EitherName } from "./naming.js";
 import type { NativeOptions } from "./native/load.js";
 import { absolute, folder, IN_NODE } from "./places.js";
 import { INTERRUPT, type Progress } from "./protocol.js";
@@ -14,6 +15,7 @@ import { decode } from "./tensor.js";
 import type { PartsByName } from "./training.gen.js";
 import type { KernelOptions, KernelsHere, KernelsInWorker } from "./wasm/types.js";
 
+/** Options of load() for the Python package. */
 export interface LoadOptions {
   runtime?: "pyodide";
   /**
@@ -46,14 +48,16 @@ export interface LoadOptions {
 export type RuvectorAttention = TypedCreate & Client & Mechanisms;
 
 interface TypedCreate {
-  create<Name extends keyof MechanismsByName>(
+  /** A mechanism by its registry name, "multi_head" or "multi-head"; rejects where the config is not accepted. */
+  create<Name extends keyof EitherName<MechanismsByName>>(
     name: Name,
-    config: MechanismsByName[Name]["config"],
-  ): Promise<MechanismsByName[Name]["instance"]>;
-  create<Name extends keyof PartsByName>(
+    config: EitherName<MechanismsByName>[Name]["config"],
+  ): Promise<EitherName<MechanismsByName>[Name]["instance"]>;
+  /** A loss, an optimizer, a schedule or a miner. */
+  create<Name extends keyof EitherName<PartsByName>>(
     name: Name,
-    config: PartsByName[Name]["config"],
-  ): Promise<PartsByName[Name]["instance"]>;
+    config: EitherName<PartsByName>[Name]["config"],
+  ): Promise<EitherName<PartsByName>[Name]["instance"]>;
 }
 
 /** The kernels as an addon of Node's: the inference classes; `wasm`, with a warning, where it is not installed. */

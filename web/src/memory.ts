@@ -5,6 +5,7 @@ import { UnsupportedError } from "./errors.js";
 import type { Attention, CallOptions } from "./instance.js";
 import type { ArrayInput, MaskInput, Tensor } from "./tensor.js";
 
+/** Options of memory(). */
 export interface MemoryOptions {
   /** Rows for which there is room from the start; more is made when it is needed. */
   capacity?: number;

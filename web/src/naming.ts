@@ -1,6 +1,15 @@
 /** Python's snake_case and JavaScript's camelCase, for the keys of configs, options and methods. */
 import { UnsupportedError } from "./errors.js";
 
+/** A name with hyphens in the place of underscores. */
+type Hyphened<Name extends string> = Name extends `${infer Head}_${infer Tail}`
+  ? `${Head}-${Hyphened<Tail>}`
+  : Name;
+/** What has names, by either form of them: "multi_head" and "multi-head". */
+export type EitherName<Named> = Named & {
+  readonly [Name in keyof Named & string as Hyphened<Name>]: Named[Name];
+};
+
 /** A mechanism's name as the registry writes it: "multi_head" for "multi-head". */
 export function registryName(name: unknown): string {
   if (typeof name !== "string")

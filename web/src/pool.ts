@@ -11,7 +11,7 @@ import type { Attention } from "./instance.js";
 import type { LoadOptions } from "./load.js";
 import type { MechanismsByName } from "./mechanisms.gen.js";
 import type { Memory, MemoryOptions } from "./memory.js";
-import { isPlainObject, mapKeys, registryName, snake } from "./naming.js";
+import { type EitherName, isPlainObject, mapKeys, registryName, snake } from "./naming.js";
 import { Copies } from "./pool/copies.js";
 import { Crew } from "./pool/crew.js";
 import { cores, opener } from "./pool/open.js";
@@ -19,6 +19,7 @@ import { throughWindow } from "./pool/order.js";
 import type { ArrayInput, Tensor } from "./tensor.js";
 import type { KernelOptions } from "./wasm/types.js";
 
+/** Options of openPool. */
 export interface PoolOptions {
   /** What the workers run: "wasm", the kernels alone (default), or "pyodide", the Python package. */
   runtime?: "wasm" | "pyodide";
@@ -51,12 +52,14 @@ export interface BatchProgress {
   total: number | undefined;
 }
 
+/** Options of forwardBatch; those of the call may stand beside them. */
 export interface BatchOptions {
   /** Aborted, the batch rejects with its reason: what has not begun does not begin any more. */
   signal?: AbortSignal;
   onProgress?: (progress: BatchProgress) => void;
 }
 
+/** Options of map. */
 export interface MapOptions extends BatchOptions {
   /** "input": results in the order of the items (default). "done": each as soon as it is there. */
   order?: "input" | "done";
@@ -86,6 +89,7 @@ export async function openPool(options: PoolOptions = {}): Promise<WorkerPool> {
   }
 }
 
+/** Workers, each with a runtime of its own. openPool() starts one. */
 export class WorkerPool {
   readonly #crew: Crew<Client>;
   readonly #window: number;
@@ -131,9 +135,9 @@ export class WorkerPool {
   }
 
   /** A mechanism that every worker makes for itself when it needs it; the same seed makes the same parameters. */
-  create<Name extends keyof MechanismsByName>(
+  create<Name extends keyof EitherName<MechanismsByName>>(
     name: Name,
-    config: MechanismsByName[Name]["config"],
+    config: EitherName<MechanismsByName>[Name]["config"],
   ): Promise<PooledAttention>;
   create(name: string, config?: object): Promise<PooledAttention>;
   async create(name: string, config: object = {}): Promise<PooledAttention> {

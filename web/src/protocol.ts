@@ -6,6 +6,7 @@
 import { worthReturning } from "./lent_memory.js";
 import { fromWire, toWire, type WireError } from "./wire_errors.js";
 
+/** The typed arrays that numbers may come in. */
 export type TypedArray =
   | Float32Array
   | Float64Array
@@ -42,6 +43,7 @@ export interface Verbs {
 }
 export type Verb = keyof Verbs;
 
+/** How far loading is. */
 export interface Progress {
   /** What is being done: "Starting Python", "Loading NumPy" … */
   stage: string;

@@ -3,6 +3,7 @@ import { heeded, untilAborted } from "./abort.js";
 import { DimensionMismatchError, UnsupportedError } from "./errors.js";
 import { type ArrayInput, type Tensor, tensor } from "./tensor.js";
 
+/** Options of forwardStream; those of the call may stand beside them. */
 export interface StreamOptions {
   /** Rows of a matrix that one call computes; 1 gives vectors, more give matrices. */
   chunk?: number;

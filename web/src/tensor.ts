@@ -5,6 +5,7 @@ import { isWireArray, type TypedArray, type Wire, type WireArray } from "./proto
 /** A flat array that knows its shape; what every mechanism returns. */
 export type Tensor<T extends TypedArray = Float32Array> = T & { readonly shape: readonly number[] };
 
+/** Arrays in arrays, as deep as there are dimensions. */
 export type Nested<T> = readonly T[] | readonly Nested<T>[];
 
 /**

@@ -149,3 +149,25 @@ export async function promises(): Promise<void> {
   // @ts-expect-error a runtime that does not exist
   await load({ runtime: "cobol" });
 }
+
+/** Names with hyphens are the same names, with the same types. */
+export async function hyphens(query: Float32Array, keys: Float32Array[], mask: boolean[][]): Promise<void> {
+  const there = await load({ runtime: "wasm", worker: true });
+  await using heads = await there.create("multi-head", { dim: 128, numHeads: 8 });
+  const output: Tensor = await heads.forward(query, keys, keys, { mask });
+  const here = await load({ runtime: "wasm" });
+  using single = here.createSync("scaled-dot-product", { dim: 128 });
+  const python = await load();
+  const graph = await python.create("graph-rope", { dim: 8 });
+  const loss = await python.create("info-nce", { temperature: 0.1 });
+  console.log(
+    output,
+    single.forwardSync(query, keys, keys),
+    graph.config.maxPosition,
+    loss.config.temperature,
+  );
+  // @ts-expect-error half a name
+  await there.create("multi", { dim: 128 });
+  // @ts-expect-error the settings are still those of that mechanism
+  await there.create("multi-head", { dim: 128, blockSize: 2 });
+}

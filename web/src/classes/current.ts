@@ -29,6 +29,7 @@ export interface Backing {
   readonly complete?: Promise<Backing>;
 }
 
+/** What load() takes; the kernels in this thread where it is left out. */
 export type InitOptions = LoadOptions | (KernelOptions & { runtime: "wasm" });
 
 let current: Backing | undefined;

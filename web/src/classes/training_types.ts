@@ -9,6 +9,7 @@ export type { CurriculumStage } from "../training.gen.js";
 export type ArraysInput = VectorInput | readonly (Float32Array | Float64Array)[];
 type Changed<A> = A extends VectorInput ? Tensor : Tensor[];
 
+/** What all optimizers have. */
 export interface LearningRate {
   /** How far a step goes. It is checked and kept here, and so never waits. */
   learningRate: number;
@@ -17,6 +18,7 @@ export interface LearningRate {
   /** Forgets all steps. */
   reset(): void;
 }
+/** Steps that change their argument. */
 export interface InPlace {
   /** Changes the parameters that it is given. */
   stepInPlace(
@@ -42,7 +44,9 @@ export type InPlaceOptimizerObject = Freed &
   LearningRate &
   Twice<InPlace & { step: InPlace["stepInPlace"] }> & { learning_rate: number };
 
+/** A loss, and how it changes with its arguments. */
 export interface LossWithGradients {
+  /** The loss itself. */
   loss: number;
   /** Of the first argument, the anchor. */
   gradients: Tensor;
@@ -55,6 +59,7 @@ export type ContrastiveObject = Freed &
     compute(anchor: VectorInput, positive: ArrayInput, negatives: ArrayInput): number;
     computeWithGradients(anchor: VectorInput, positive: ArrayInput, negatives: ArrayInput): LossWithGradients;
   }>;
+/** A penalty for rows that resemble one another. */
 export type SpectralObject = Freed & { readonly weight: number } & Twice<{
     /** Of rows, or of several matrices of equal shape, the mean. */
     compute(weights: ArrayInput): number;
@@ -62,6 +67,7 @@ export type SpectralObject = Freed & { readonly weight: number } & Twice<{
     computeWithGradients(weights: ArrayInput): LossWithGradients;
   }>;
 
+/** Where a schedule is. */
 export interface ScheduleStatus<V> {
   current_step: number;
   total_steps: number;
@@ -81,6 +87,7 @@ type Steps<V> = Twice<{
   /** Back to step 0. */
   reset(): void;
 };
+/** A learning rate that rises at first and then falls. */
 export type LearningRateSchedulerObject = Freed &
   Steps<number> &
   Twice<{
@@ -90,7 +97,9 @@ export type LearningRateSchedulerObject = Freed &
     getLr(): number;
     get_lr(): number;
   }>;
+/** A temperature that falls step by step. */
 export type TemperatureAnnealingObject = Freed & Steps<number> & Twice<{ getTemp(): number }>;
+/** Stages of rising difficulty. */
 export type CurriculumObject = Freed &
   Steps<Required<CurriculumStage>> &
   Twice<{ addStage(stage: CurriculumStage): void; getStage(): Required<CurriculumStage> }> & {
@@ -98,11 +107,13 @@ export type CurriculumObject = Freed &
     readonly temperature: number;
     readonly negativeCount: number;
   };
+/** Picks negatives that are hard to tell from the anchor. */
 export type HardNegativeMinerObject = Freed &
   Twice<{
     /** The indices of `numHard` of the negatives. */
     mine(anchor: VectorInput, positives: ArrayInput, negatives: ArrayInput, numHard?: number): number[];
   }>;
+/** Takes the other items of a batch as negatives. */
 export type InBatchMinerObject = Freed &
   Twice<{
     /** For each anchor the indices of its negatives among positives and negatives, the nearest ones where numNegatives says how many. */

@@ -7,6 +7,7 @@ import { chooseTarget, findAddon } from "./addon.js";
 import { fallBack } from "./fall_back.js";
 import { NativeKernels } from "./kernels.js";
 
+/** Options of load({ runtime: "native" }). */
 export interface NativeOptions {
   runtime?: "native";
   /** The addon's file, where it is not in the package for this platform: then there is no falling back. */

@@ -4,6 +4,7 @@ import { IN_NODE } from "../places.js";
 
 /** The instruction sets, best first. */
 export const BACKENDS = ["wasm-relaxed-simd", "wasm-simd128", "wasm-scalar"] as const;
+/** An instruction set of WebAssembly. */
 export type Backend = (typeof BACKENDS)[number];
 
 /** What bindings/wasm.c exports. */

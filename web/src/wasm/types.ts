@@ -3,6 +3,7 @@ import type { Client } from "../client.js";
 import type { CallOptions, MechanismClass } from "../instance.js";
 import type { Mechanisms, MechanismsByName } from "../mechanisms.gen.js";
 import type { AttendOptions, MemoryOptions, MemoryState, Memory as RemoteMemory } from "../memory.js";
+import type { EitherName } from "../naming.js";
 import type { Progress } from "../protocol.js";
 import type { Queries, StreamOptions } from "../stream.js";
 import type { ArrayInput, MaskInput, Tensor } from "../tensor.js";
@@ -10,6 +11,7 @@ import type { NameOf } from "./mechanisms.gen.js";
 import type { Backend } from "./module.js";
 import type { KernelRuntime } from "./runtime.js";
 
+/** Options of load({ runtime: "wasm" }). */
 export interface KernelOptions {
   runtime?: "wasm";
   /** false: the kernels run in this thread (default). true: in a worker of their own. */
@@ -37,6 +39,8 @@ export interface KernelOptions {
 
 type ClassName = keyof NameOf & keyof Mechanisms;
 type Name = NameOf[ClassName] & keyof MechanismsByName;
+/** Names with underscores or hyphens, each with its own name. */
+type Either = EitherName<{ readonly [N in Name]: N }>;
 type Config<N extends Name> = MechanismsByName[N]["config"];
 
 /** Options of a call. */
@@ -200,6 +204,7 @@ export interface LocalMemory extends Disposed, Promised<MemoryMethods>, Immediat
   readonly dimValue: number;
   free(): void;
 }
+/** Keys and values that stay in the runtime, in this thread or in a worker. */
 export type KernelMemory = LocalMemory | RemoteMemory;
 
 /** A loaded runtime in this thread. */
@@ -210,9 +215,9 @@ export type KernelsHere = Omit<
   readonly [K in ClassName]: MechanismClass<Config<NameOf[K]>, Here<NameOf[K]>>;
 } & {
   /** A mechanism by its registry name; rejects where the config is not accepted. */
-  create<N extends Name>(name: N, config: Config<N>): Promise<Here<N>>;
+  create<N extends keyof Either>(name: N, config: Config<Either[N]>): Promise<Here<Either[N]>>;
   /** The same at once; calls raise where the config is not accepted. */
-  createSync<N extends Name>(name: N, config: Config<N>): Here<N>;
+  createSync<N extends keyof Either>(name: N, config: Config<Either[N]>): Here<Either[N]>;
   /** A bank of keys and values that stays in the runtime; without values the keys are brought back themselves. */
   memory(keys: ArrayInput, values?: ArrayInput | null, options?: MemoryOptions): Promise<LocalMemory>;
   memorySync(keys: ArrayInput, values?: ArrayInput | null, options?: MemoryOptions): LocalMemory;
@@ -223,5 +228,5 @@ export type KernelsInWorker = Omit<Client, "create"> & {
   readonly [K in ClassName]: MechanismClass<Config<NameOf[K]>, InWorker<NameOf[K]>>;
 } & {
   /** A mechanism by its registry name; rejects where the config is not accepted. */
-  create<N extends Name>(name: N, config: Config<N>): Promise<InWorker<N>>;
+  create<N extends keyof Either>(name: N, config: Config<Either[N]>): Promise<InWorker<Either[N]>>;
 };
