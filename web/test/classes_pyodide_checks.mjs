@@ -67,6 +67,7 @@ check("linear, local-global, dual-space and mixture attention by their construct
   close(await weighed.forwardAsync(eight, eight, eight), { data: await shared.forwardAsync(eight, eight, eight), shape: [3, 8] }, 0); // biome-ignore format: one line
   const fused = DualSpaceAttention.simpleFused(8, 2, 1, 0.25);
   await fused.forwardAsync(eight, eight, eight);
+  assert(fused.euclideanDim === 4 && fused.hyperbolicDim === 4, `euclideanDim is ${fused.euclideanDim}`);
   near(fused.hyperbolicWeight, 0.25, 0, "its share");
   assert(fused.numHeads === 2 && DualSpaceAttention.simple(8, 1).curvature === 1, "numHeads and curvature");
   await throws(
@@ -124,9 +125,8 @@ check("graphs, time and levels", async (module) => {
     );
   }
   const levels = new HierarchicalAttention(every);
-  const { values } = await levels.computeAsync(
-    [[Array.from(one)], [Array.from(key), Array.from(value)]],
-    [1, 0],
-  );
+  const items = [[Array.from(one)], [Array.from(key), Array.from(value)]];
+  const { values, weights: ofLevels } = await levels.computeAsync(items, [1, 0]);
+  assert(ofLevels.map(({ shape }) => shape.join()).join(" ") === "1 2", "expected the weights of each level");
   close(values, { data: one, shape: [4] }); // the other level counts for nothing
 });

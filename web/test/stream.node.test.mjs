@@ -2,6 +2,7 @@
 import { describe, test } from "node:test";
 import * as api from "../dist/lib/wasm.js";
 import { streamChecks } from "./stream_checks.mjs";
+import { throws } from "./wasm_assert.mjs";
 
 for (const worker of [false, true]) {
   describe(worker ? "in a worker" : "in this thread", () => {
@@ -14,3 +15,10 @@ for (const worker of [false, true]) {
     }
   });
 }
+
+test("a worker's script of another release is told by both versions", () =>
+  throws(
+    () => api.load({ worker: true, workerURL: new URL("old_worker.mjs", import.meta.url) }),
+    api.LoadError,
+    /^the worker's script is of version 0\.0\.1; expected \d+\.\d+\.\d+, as this one/,
+  ));

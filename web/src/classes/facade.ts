@@ -33,6 +33,9 @@ interface Step {
 /** A method, written once: it is run at once where the runtime is in this thread, and by promises everywhere. */
 export type Steps<R> = Generator<Step, R, never>;
 
+/** Channels that are half of all where they are left out. */
+const HALVES = ["euclideanDim", "hyperbolicDim"];
+
 export class Facade {
   /** What the constructor was given, by its own names. */
   readonly #given: Record<string, unknown>;
@@ -59,6 +62,7 @@ export class Facade {
     const { dim, numHeads, fusionWeight, temperature = 1 } = settings;
     if (key === "headDim" && dim !== undefined && numHeads !== undefined) return dim / numHeads;
     const given = this.#given[key] ?? settings[this.#spec.renamed?.[key] ?? key];
+    if (given == null && HALVES.includes(key) && dim !== undefined) return dim / 2;
     if (given !== undefined || fusionWeight === undefined) return given;
     if (key === "hyperbolicWeight") return fusionWeight / temperature;
     return key === "euclideanWeight" ? (1 - fusionWeight) / temperature : undefined;

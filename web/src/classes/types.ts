@@ -1,6 +1,6 @@
 /** The types of the classes. */
 import type { ArrayInput, MaskInput, Tensor } from "../tensor.js";
-import type { AttentionOutput } from "./facade.js";
+import type { AttentionOutput, OutputMetadata } from "./facade.js";
 
 /** One vector. */
 export type VectorInput = Float32Array | Float64Array | readonly number[];
@@ -305,11 +305,19 @@ export type TemporalObject = Freed &
     /** Every item over those of its own time and before; without timestamps they come one after the other. */
     compute(sequence: ArrayInput, timestamps?: readonly number[]): AttentionOutput;
   }>;
+/** What levels are answered with. */
+export interface LevelsOutput {
+  /** One vector, (dim,). */
+  readonly values: Tensor;
+  /** Of each level the weights of its items. */
+  readonly weights: readonly Tensor[];
+  readonly metadata: OutputMetadata;
+}
 /** Items on several levels, brought together in one vector. */
 export type HierarchicalObject = Freed &
   Twice<{
     /** Of each level its items; weights of the levels in the place of the learned ones. */
-    compute(features: readonly ArrayInput[], levelWeights?: readonly number[]): AttentionOutput;
+    compute(features: readonly ArrayInput[], levelWeights?: readonly number[]): LevelsOutput;
   }>;
 
 /** A class, and what it makes. */

@@ -5,6 +5,7 @@ export { KernelAttention, newOutput } from "./attention.js";
 export { Bank } from "./bank.js";
 export { isResidentOutput, QUERY_BLOCK, SHARED, VALUES } from "./engine.js";
 export * from "./index.js";
+export { VERSION } from "./mechanisms.gen.js";
 export { given, isResident, numbers, refuse, sizeOf, written } from "./numbers.js";
 export { shown } from "./settings.js";
 export { broadcast, mismatch } from "./signature.js";
