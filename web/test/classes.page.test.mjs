@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { launch } from "../drive.mjs";
 import { serve } from "../serve.mjs";
 import { anyChecks, kernelChecks } from "./classes_checks.mjs";
+import { signatureChecks } from "./classes_signature_checks.mjs";
 import { trainingChecks, trainingNowChecks, untrainedChecks } from "./classes_training_checks.mjs";
 import { streamChecks } from "./stream_checks.mjs";
 
@@ -23,7 +24,8 @@ before(async () => {
     globalThis.streams = (await import("/test/stream_checks.mjs")).streamChecks;
     const { kernelChecks: kernels, anyChecks: any } = await import("/test/classes_checks.mjs");
     const { untrainedChecks: untrained } = await import("/test/classes_training_checks.mjs");
-    globalThis.ofClasses = [...kernels, ...any, ...untrained];
+    const { signatureChecks: signatures } = await import("/test/classes_signature_checks.mjs");
+    globalThis.ofClasses = [...kernels, ...signatures, ...any, ...untrained];
   });
 });
 after(async () => {
@@ -31,7 +33,7 @@ after(async () => {
   server?.close();
 });
 
-[...kernelChecks, ...anyChecks, ...untrainedChecks].forEach(([what], i) => {
+[...kernelChecks, ...signatureChecks, ...anyChecks, ...untrainedChecks].forEach(([what], i) => {
   test(what, () => page.evaluate((index) => globalThis.ofClasses[index][1](globalThis.classes), i));
 });
 
