@@ -50,8 +50,14 @@ function connectWebWorker(
   if (typeof Worker === "undefined") {
     throw new LoadError("this environment has no Web Worker; load with { worker: false }");
   }
-  const worker = typeof script === "function" ? script() : new Worker(script, { type: "module" });
   const place = typeof script === "function" ? "its script" : script;
+  let worker: Worker;
+  try {
+    worker = typeof script === "function" ? script() : new Worker(script, { type: "module" });
+  } catch (error) {
+    // A script of another origin, or one that the page's policy forbids.
+    throw new LoadError(`no worker can be started of ${place}: ${(error as Error).message}`);
+  }
   const life = new WorkerLife(() => worker.terminate());
   const connection = new Connection(
     (message, transfer) => worker.postMessage(message, transfer),

@@ -140,6 +140,10 @@ async function locate(
   const here = new URL(import.meta.url).href; // bundlers would look for a file in new URL("…", import.meta.url)
   const base = folder(options.assetBase ?? new URL("./assets/", here));
   const manifest = await readJson(new URL("assets.json", base));
+  for (const [name, own] of Object.entries({ pyodide: indexURL, wheel })) {
+    if (own || typeof manifest?.[name as keyof typeof manifest] === "string") continue;
+    throw new LoadError(`${base}assets.json does not name ${name}; expected { "pyodide": …, "wheel": … }`);
+  }
   return {
     indexURL: indexURL ? folder(indexURL) : new URL(manifest.pyodide, base).href,
     wheel: wheel ? absolute(wheel) : new URL(manifest.wheel, base).href,

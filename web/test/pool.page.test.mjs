@@ -34,3 +34,13 @@ test("100 workers that closed themselves, of which no event tells, lose no task"
   console.log(`100 workers ended and were replaced in ${seconds.toFixed(1)} s`);
   assert.ok(seconds > 0);
 });
+
+test("a worker's script of another origin is a LoadError that says where it lies", async () => {
+  const message = await page.evaluate(() =>
+    globalThis.api
+      .load({ runtime: "wasm", worker: true, workerURL: "https://elsewhere.invalid/worker.js" })
+      .then(() => "it loaded")
+      .catch(({ name, message }) => `${name}: ${message}`),
+  );
+  assert.match(message, /^LoadError: no worker can be started of https:\/\/elsewhere\.invalid\/worker\.js: /);
+});

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { LoadError, load, RuntimeLostError } from "../dist/lib/index.js";
 import { bridgeTests } from "./bridge.suite.mjs";
@@ -16,6 +19,21 @@ test("a missing asset is a LoadError that names it", async () => {
   await assert.rejects(load({ indexURL, wheel: "/nowhere.whl", worker: true }), LoadError);
   await assert.rejects(load({ assetBase: "/nowhere" }), /assets\.json/);
   await assert.rejects(load({ runtime: "cobol" }), LoadError);
+  for (const options of ["wasm", null, 5])
+    await assert.rejects(load(options), { name: "LoadError", message: /^options is .*; expected an object/ });
+});
+
+test("a list of assets that lacks one says which", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "ruvector-assets-"));
+  for (const [listed, missing] of [
+    [{}, "pyodide"],
+    [{ pyodide: "pyodide/" }, "wheel"],
+  ]) {
+    await writeFile(join(folder, "assets.json"), JSON.stringify(listed));
+    const message = new RegExp(`assets\\.json does not name ${missing}; expected`);
+    await assert.rejects(load({ assetBase: folder }), { name: "LoadError", message });
+  }
+  await rm(folder, { recursive: true });
 });
 
 test("a module that does not compile is a LoadError with Python's words", async () => {
