@@ -136,6 +136,28 @@ check("arguments that are none are refused by name", async (module) => {
   equal(sdpa.forwardBatch([query, [0, 1]], keys, values).length, 2, "the number of outputs");
 });
 
+check("a batch's items keep their order, and its errors tell which item they are about", async (module) => {
+  const { DotProductAttention, DimensionMismatchError } = module;
+  const dot = new DotProductAttention(2);
+  const queries = [0, 1, 2, 3].map((i) => [[1, i]]);
+  const many = (list) => queries.map(() => list);
+  const now = dot.computeBatch(queries, many(keys), many(values));
+  const later = await dot.computeBatchAsync(queries, many(keys), many(values));
+  now.forEach(({ values: row }, i) => {
+    close(later[i].values, { data: row, shape: [1, 2] }, 0);
+    const wanted = attention({ data: f32(1, i), shape: [1, 2] }, flat(keys), flat(values)).output;
+    close(row, { data: wanted.data, shape: [1, 2] });
+  });
+  queries[2] = [[1, 2, 3]];
+  for (const method of ["computeBatch", "computeBatchAsync"]) {
+    const body = () => dot[method](queries, many(keys), many(values));
+    const error = await throws(body, DimensionMismatchError, /^item 2: query is \(1, 3\)/);
+    assert(error.index === 2, `the index is ${error.index}`);
+  }
+  const missing = [keys, keys, undefined, keys];
+  await throws(() => dot.computeBatchAsync(queries, missing, many(values)), module.UnsupportedError, /^item 2: keys is undefined/); // biome-ignore format: one line
+});
+
 check("functions refuse what is no vector", async (module) => {
   const { softmax, attentionWeights, l2Norm, normalize, cosineSimilarity, batchNormalize } = module;
   const { UnsupportedError, InvalidConfigError } = module;

@@ -1,4 +1,5 @@
 /** Makes the classes of the table: constructors as other packages have them, over mechanisms of the loaded runtime. */
+import { ofItem } from "../batches.js";
 import { DimensionMismatchError, InvalidConfigError, RuntimeLostError, UnsupportedError } from "../errors.js";
 import { isPlainObject, snake } from "../naming.js";
 import { type Tensor, tensor } from "../tensor.js";
@@ -121,12 +122,26 @@ export class Facade {
   }
 
   *computeBatch(queries: unknown, keys: unknown, values: unknown, ...rest: unknown[]): Steps<unknown[]> {
-    checkLists({ queries, keys, values });
     const outputs: unknown[] = [];
-    for (const [i, query] of (queries as unknown[]).entries()) {
-      outputs.push(yield* this.compute(query, (keys as unknown[])[i], (values as unknown[])[i], ...rest));
-    }
+    for (const item of this.items(queries, keys, values, ...rest)) outputs.push(yield* item);
     return outputs;
+  }
+
+  /** What computeBatch does, item by item. */
+  items(queries: unknown, keys: unknown, values: unknown, ...rest: unknown[]): Steps<unknown>[] {
+    checkLists({ queries, keys, values });
+    const compute = (query: unknown, i: number) =>
+      this.#item(i, [query, (keys as unknown[])[i], (values as unknown[])[i], ...rest]);
+    return (queries as unknown[]).map(compute);
+  }
+
+  *#item(index: number, args: readonly unknown[]): Steps<unknown> {
+    const [query, keys, values, ...rest] = args;
+    try {
+      return yield* this.compute(query, keys, values, ...rest);
+    } catch (error) {
+      throw ofItem(error, index);
+    }
   }
 
   /** A mask of the keys: true is seen. */
@@ -165,7 +180,14 @@ export function runSync<R>(owner: string, name: string, steps: Steps<R>, instead
         `${owner}.${name} answers at once, which this runtime cannot; expected ${instead}Async`,
       );
     }
-    step = steps.next(core.callSync(method, ...args) as never);
+    let found: unknown;
+    try {
+      found = core.callSync(method, ...args);
+    } catch (error) {
+      step = steps.throw(error); // the method may say what it is about
+      continue;
+    }
+    step = steps.next(found as never);
   }
   return step.value;
 }
@@ -174,7 +196,14 @@ export async function runAsync<R>(steps: Steps<R>): Promise<R> {
   let step = steps.next();
   while (!step.done) {
     const { core, method, args } = step.value;
-    step = steps.next((await core.call(method, ...args)) as never);
+    let found: unknown;
+    try {
+      found = await core.call(method, ...args);
+    } catch (error) {
+      step = steps.throw(error);
+      continue;
+    }
+    step = steps.next(found as never);
   }
   return step.value;
 }

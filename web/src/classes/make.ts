@@ -59,6 +59,7 @@ export function declare<F extends { dispose(): Promise<void> }>(name: string, op
       },
     });
     Object.defineProperty(Class.prototype, `${key}Async`, {
+      configurable: true,
       async value(this: object, ...args: unknown[]) {
         return runAsync(body(of(this), args));
       },
@@ -72,17 +73,31 @@ export function declare<F extends { dispose(): Promise<void> }>(name: string, op
       },
     });
   };
-  return { Class, getter, method, plain };
+  /** By promises, in another way than at once. */
+  const asyncOnly = (key: string, body: (facade: F, args: unknown[]) => Promise<unknown>): void => {
+    Object.defineProperty(Class.prototype, key, {
+      async value(this: object, ...args: unknown[]) {
+        return body(of(this), args);
+      },
+    });
+  };
+  return { Class, getter, method, plain, asyncOnly };
 }
 
 function makeClass(name: string, spec: Spec) {
-  const { Class, getter, method } = declare(name, (args) => new Facade(name, spec, args));
+  const { Class, getter, method, asyncOnly } = declare(name, (args) => new Facade(name, spec, args));
   for (const key of spec.tells ?? []) getter(key, (facade) => facade.tell(key));
   const own = [...(spec.own ?? []), ...(spec.computes ? ["compute"] : [])];
   for (const key of own) method(key, (facade, args) => facade.own(key, ...args));
   for (const key of spec.computes ? [] : PAIRS) {
     method(key, (facade, args) => (facade[key] as (...given: unknown[]) => never)(...args));
   }
+  // By promises the items are under way together: where a runtime has threads, they share them.
+  const together = (facade: Facade, args: unknown[]): Promise<unknown[]> => {
+    const [queries, keys, values, ...rest] = args;
+    return Promise.all(facade.items(queries, keys, values, ...rest).map(runAsync));
+  };
+  if (!spec.computes) asyncOnly("computeBatchAsync", together);
   for (const [maker, names] of Object.entries(spec.makers ?? {})) {
     Object.defineProperty(Class, maker, { value: (...args: unknown[]) => new Class(named(names, args)) });
   }

@@ -78,7 +78,7 @@ export interface PairAttention extends Freed {
     values: readonly RowsInput[],
     ...rest: Rest
   ): AttentionOutput[];
-  /** The same by a promise; the items one after the other (BatchProcessor has workers). */
+  /** The same by a promise, all items under way at once: over threads, where the runtime has them. */
   computeBatchAsync(
     queries: readonly MatrixInput[],
     keys: readonly RowsInput[],
