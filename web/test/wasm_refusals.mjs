@@ -59,10 +59,13 @@ check("rows of several kinds, and arrays of classes made from typed arrays, are 
   class Own extends Float32Array {}
   const sdpa = await ra.create("scaled_dot_product", { dim: 2 });
   const wanted = await sdpa.forward([[1, 0], [0, 2]], [[1, 0], [0, 2]], [[3], [4]]); // biome-ignore format: rows
-  const mixed = [Float32Array.of(1, 0), [0, 2]];
-  const shaped = { data: Own.of(1, 0, 0, 2), shape: [2, 2] };
+  const mixed = () => [Float32Array.of(1, 0), [0, 2]];
+  const turned = () => [[1, 0], Float32Array.of(0, 2)]; // biome-ignore format: rows
+  const shaped = () => ({ data: Own.of(1, 0, 0, 2), shape: [2, 2] });
   const bytes = globalThis.Buffer?.from([9, 1, 0, 0, 2]).subarray(1) ?? Uint8Array.of(1, 0, 0, 2);
-  for (const rows of [mixed, [mixed[1], mixed[0]].reverse(), shaped, { data: bytes, shape: [2, 2] }]) {
+  const buffer = () => ({ data: bytes, shape: [2, 2] });
+  for (const made of [mixed, turned, shaped, buffer]) {
+    const rows = made();
     const found = await sdpa.forward(rows, rows, [[3], [4]], { transfer: true });
     equal([found.shape, ...found], [[2, 1], ...wanted], "the result");
   }
