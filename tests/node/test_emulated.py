@@ -83,3 +83,12 @@ def test_the_suite_on_windows(foreign: GetNode, packages: Path, file: str) -> No
     binary = f"Z:{addon(packages, 'win32-x64')}".replace("/", "\\")
     # the file by itself: the runner of tests would start processes, for which this Windows is too small
     assert passed(node(f"test/{file}.native.test.mjs", env={"RUVECTOR_NATIVE_BINARY": binary})) >= 7
+
+
+def test_the_other_runtimes_on_windows(foreign: GetNode, packages: Path) -> None:
+    """They are WebAssembly wherever they run, but the paths of their files are the system's."""
+    assert packages.is_dir()  # web/dist was built with them
+    done = foreign("win32-x64")("test/other_runtimes.mjs")
+    assert done.code == 0, done.stderr[-2000:]
+    runs = [["win32", "wasm", "here"], ["win32", "wasm", "worker"], ["win32", "pyodide", "worker"]]
+    assert [line.split() for line in done.stdout.splitlines()] == runs

@@ -13,6 +13,15 @@ export function folder(place: string | URL): string {
   return url.endsWith("/") ? url : `${url}/`;
 }
 
+/** The path that a file: URL names, for what wants no URLs in Node; any other URL as it is. */
+export function pathOf(url: string): string {
+  if (!url.startsWith("file:")) return url;
+  const { hostname, pathname } = new URL(url);
+  const path = decodeURIComponent(pathname);
+  if (process.platform !== "win32") return path;
+  return hostname ? `//${hostname}${path}` : path.replace(/^\/(?=[a-z]:\/)/i, "");
+}
+
 function pathToURL(path: string): string {
   // process.getBuiltinModule would need a newer Node; a file URL resolves a path just as well.
   return new URL(pathOfURL(path), `file://${pathOfURL(process.cwd())}/`).href;

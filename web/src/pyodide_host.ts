@@ -1,5 +1,6 @@
 /** Hosts Pyodide in whatever thread it is imported into, and hands the four verbs to bridge.py. */
 import { LoadError } from "./errors.js";
+import { pathOf } from "./places.js"; // Pyodide in Node wants paths, not file: URLs
 import {
   type Answer,
   type Host,
@@ -100,7 +101,7 @@ export class PyodideHost implements Host {
   async #startFrom(files: Files, assets: PyodideAssets, progress: Report): Promise<Answer> {
     const pyodide = await step(progress, "Starting Python", 0.3, async () => {
       const { loadPyodide } = await moduleOf(assets);
-      const indexURL = nodePath(assets.indexURL);
+      const indexURL = pathOf(assets.indexURL);
       return loadPyodide({
         indexURL,
         // Something small, in the HTTP cache already, in the place of the library: it is replaced before Python reads it.
@@ -127,7 +128,7 @@ export class PyodideHost implements Host {
       const fsInit = async (_: unknown, info: { sitePackages: string }) => {
         sitePackages = info.sitePackages;
       };
-      return loadPyodide({ indexURL: nodePath(assets.indexURL), fsInit });
+      return loadPyodide({ indexURL: pathOf(assets.indexURL), fsInit });
     });
     const given = new Set(pyodide.FS.readdir(sitePackages));
     // Unpacked they are imported as they are needed; loadPackage would compile every library of theirs first.
@@ -239,9 +240,4 @@ function idle(): Promise<void> {
   if (typeof requestIdleCallback === "function")
     return new Promise((resolve) => requestIdleCallback(() => resolve(), { timeout: 1000 }));
   return new Promise((resolve) => setTimeout(resolve, 4));
-}
-
-/** Pyodide in Node wants paths, not file: URLs. */
-function nodePath(url: string): string {
-  return url.startsWith("file:") ? decodeURIComponent(new URL(url).pathname) : url;
 }

@@ -11,7 +11,7 @@ const { outputFiles } = await build({
   write: false,
 });
 const source = Buffer.from(outputFiles[0].text).toString("base64");
-const { absolute, folder } = await import(`data:text/javascript;base64,${source}`);
+const { absolute, folder, pathOf } = await import(`data:text/javascript;base64,${source}`);
 
 /** As if Node ran there. */
 function at(platform, cwd, body) {
@@ -39,6 +39,9 @@ test("paths of Windows", () =>
     ])
       assert.equal(absolute(path), url);
     assert.equal(folder("C:\\x"), "file:///C:/x/");
+    for (const path of ["C:\\a b\\50%#", "D:\\", "\\\\server\\share\\x"])
+      assert.equal(pathOf(absolute(path)), path.replaceAll("\\", "/"));
+    assert.equal(pathOf("https://host/x"), "https://host/x");
   }));
 
 test("paths of other systems", () =>
@@ -50,4 +53,5 @@ test("paths of other systems", () =>
       [new URL("file:///x.node"), "file:///x.node"],
     ])
       assert.equal(absolute(path), url);
+    for (const path of ["/a b/50%#", "/", "/c:/x\\y"]) assert.equal(pathOf(absolute(path)), path);
   }));
