@@ -1,5 +1,6 @@
 /** What the runtime of the kernels must do of mixtures of experts: more of wasm_checks.mjs. */
 import { assert, close, equal, throws } from "./wasm_assert.mjs";
+import { alone, mixed, routed } from "./wasm_moe_reference.mjs";
 import { random } from "./wasm_reference.mjs";
 
 export const moeChecks = [];
@@ -10,60 +11,10 @@ const query = scaled(random([11, 4], 1), 0.7);
 const keys = scaled(random([13, 4], 2), 0.7);
 const values = scaled(random([13, 4], 3), 0.5);
 const found = (output) => ({ data: output, shape: output.shape });
-const rows = ({ data, shape }) => {
-  const width = shape.at(-1);
-  return Array.from({ length: data.length / width }, (_, i) =>
-    Array.from(data.slice(i * width, (i + 1) * width)),
-  );
-};
 const stacked = (...arrays) => ({
   data: Float32Array.from(arrays.flatMap(({ data }) => Array.from(data))),
   shape: [arrays.length, ...arrays[0].shape],
 });
-
-/** A router's choices in float64: for each row the experts, best first, and their weights. */
-function routed({ router_weight: weight, router_bias: bias }, q, topK, temperature = 1) {
-  const count = bias.length;
-  return rows(q).map((row) => {
-    const logits = Array.from(
-      { length: count },
-      (_, e) => (row.reduce((sum, x, c) => sum + x * weight[c * count + e], 0) + bias[e]) / temperature,
-    );
-    const experts = logits.map((_, e) => e).sort((a, b) => logits[b] - logits[a] || a - b);
-    const chosen = experts.slice(0, topK);
-    const powers = chosen.map((e) => Math.exp(logits[e] - logits[chosen[0]]));
-    const sum = powers.reduce((a, b) => a + b, 0);
-    return { logits, experts: chosen, weights: powers.map((power) => power / sum) };
-  });
-}
-
-/** The sums that a mixture means: every expert as an object of its own, all rows in their places. */
-function mixed(outputs, routing) {
-  const [first] = outputs;
-  const columns = first.shape.at(-1);
-  const sums = new Float64Array(first.length);
-  routing.forEach(({ experts, weights }, row) => {
-    experts.forEach((e, slot) => {
-      for (let c = 0; c < columns; c++) {
-        sums[row * columns + c] += weights[slot] * outputs[e][row * columns + c];
-      }
-    });
-  });
-  return { data: sums, shape: first.shape };
-}
-
-/** The experts of a mixture of one width, each with its share of the state. */
-function alone(ra, configs, state) {
-  return configs.map(({ type, ...config }, i) => {
-    const expert = ra.createSync(type, { dim: 4, seed: i, ...config });
-    const own = Object.entries(state).filter(([name]) => name.startsWith(`experts.${i}.`));
-    if (own.length > 0)
-      expert.loadStateDictSync(
-        Object.fromEntries(own.map(([name, x]) => [name.split(".").slice(2).join("."), x])),
-      );
-    return expert;
-  });
-}
 
 const USUAL = ["scaled_dot_product", "hyperbolic", "linear", "local_global"].map((type) => ({ type }));
 const OTHERS = [
@@ -166,6 +117,34 @@ check("promises, batches, vectors, leading dimensions and a memory give what a m
     moe.free();
   }
 });
+
+check("every mechanism over query, keys and values is an expert, and no other", async (ra, api) => {
+  const { mechanisms } = await ra.describe();
+  const masked = { mask: { data: apart, shape: [11, 13] } };
+  let taken = 0;
+  for (const { name, config, inputs } of mechanisms) {
+    const hasHeads = config.some((setting) => setting.name === "num_heads");
+    const own = { type: name, ...(hasHeads && { num_heads: 2 }), ...(name === "moe" && { experts: "flash", top_k: 1 }) };
+    const some = [own, { type: "flash" }];
+    const needed = inputs.filter(({ optional }) => !optional).map((input) => input.name).join(", ");
+    const make = () => ra.create("moe", { dim: 4, experts: JSON.stringify(some) });
+    if (needed !== "query, keys, values") {
+      await throws(make, api.InvalidConfigError, new RegExp(`^expert 0, .* takes ${needed};`));
+      continue;
+    }
+    const moe = await make();
+    const state = moe.stateDictSync();
+    const experts = alone(ra, some, state);
+    const routing = routed(state, query, 2);
+    for (const options of [{}, { causal: true }, ...(name === "linear" ? [] : [masked, { ...masked, causal: true }])]) {
+      const outputs = experts.map((each) => each.forwardSync(query, keys, values, options));
+      close(moe.forwardSync(query, keys, values, options), mixed(outputs, routing), 4e-6, name);
+    }
+    for (const object of [moe, ...experts]) object.free();
+    taken++;
+  }
+  assert(taken >= 6, `${taken} mechanisms are experts; expected at least 6`);
+}); // biome-ignore format: lists
 
 check("items whose keys end elsewhere read no further, whatever lies there", (ra) => {
   const moe = ra.createSync("moe", { dim: 4, topK: 3 });
