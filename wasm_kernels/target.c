@@ -17,6 +17,8 @@
 #include "kernels/edge_weights.c"
 #include "kernels/features.c"
 #include "kernels/routes.c"
+#include "kernels/positions.c"
+#include "kernels/dual.c"
 #endif
 
 /* Each kernel is a static function of its argument struct; here it meets the calling convention. */

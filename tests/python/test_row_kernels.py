@@ -197,3 +197,66 @@ def test_weights_of_edges_are_those_that_a_dense_softmax_gives(heads: int, dim: 
     )  # fmt: skip
     assert status == kernels.OK
     near(weights, np.exp(scores[:, seen] - lse[:, np.nonzero(seen)[0]]), 2e-6)
+
+
+@pytest.mark.parametrize(("flat_dim", "curved_dim", "heads", "c"), [(1, 1, 1, 1.0), (5, 4, 2, 0.6), (8, 17, 3, 2.5)])
+def test_rows_of_two_spaces_are_taken_into_the_ball_by_the_exponential_map(
+    flat_dim: int, curved_dim: int, heads: int, c: float
+) -> None:
+    random = np.random.default_rng(flat_dim)
+    rows, width = 11, flat_dim + curved_dim
+    flat, curved = (random.normal(size=(rows, heads, dim)).astype(np.float32) for dim in (flat_dim, curved_dim))
+    curved *= np.geomspace(1e-6, 40, rows)[:, None, None].astype(np.float32)
+    curved[3] = 0
+    found, aux = np.zeros((rows, heads, width), np.float32), np.zeros((rows, heads, 2), np.float32)
+    status = kernels.active.dual_points(flat, curved, found, aux, rows, heads, flat_dim, curved_dim, c, EPS)
+    assert status == kernels.OK
+    assert np.array_equal(found[..., :flat_dim], flat)
+    wide = curved.reshape(-1, curved_dim).astype(np.float64)
+    inside = np.asarray(poincare.project_to_ball(poincare.exp_map(np.zeros(curved_dim), wide, -c), -c, EPS))
+    near(found[..., flat_dim:].reshape(-1, curved_dim), inside)
+    radius = np.minimum(np.sqrt(c) * np.linalg.norm(wide, axis=1), np.arctanh(1 - EPS))
+    assert (aux[..., 0] == 0).all()
+    assert np.allclose(aux[..., 1].reshape(-1), np.cosh(radius) ** 2, rtol=2e-7, atol=0)
+    refused = kernels.active.dual_points(flat, curved, found, aux, rows, heads, flat_dim, curved_dim, 0.0, EPS)
+    assert refused == kernels.BAD_ARGUMENT
+
+
+@pytest.mark.parametrize(("flat_dim", "curved_dim", "heads", "c"), [(1, 1, 1, 1.0), (5, 4, 2, 0.6), (8, 17, 3, 2.5)])
+def test_scores_of_two_spaces_are_dot_products_and_distances(
+    flat_dim: int, curved_dim: int, heads: int, c: float
+) -> None:
+    random = np.random.default_rng(curved_dim)
+    n_query, n_key = 6, 9
+    q, k = (random.normal(size=(n, heads, flat_dim)).astype(np.float32) for n in (n_query, n_key))
+    x, y = (0.5 * random.normal(size=(n, heads, curved_dim)).astype(np.float32) for n in (n_query, n_key))
+    y[2] = x[3]  # at no distance
+    dots, distances = (np.zeros((heads, n_query, n_key), np.float32) for _ in range(2))
+    sizes = (n_query, n_key, heads, flat_dim, curved_dim, c, EPS, 0.3, 1.7)
+    assert kernels.active.dual_scores(q, x, k, y, dots, distances, *sizes) == kernels.OK
+    near(dots, 0.3 * np.einsum("ihd,jhd->hij", q.astype(np.float64), k.astype(np.float64)))
+    u, v = (np.asarray(poincare.exp_map(np.zeros(curved_dim), z.astype(np.float64), -c)) for z in (x, y))
+    expected = np.asarray(poincare.distance(u[:, None], v[None], -c))
+    near(distances, -1.7 * np.moveaxis(expected, -1, 0), 1e-6)
+    assert (distances[:, 3, 2] == 0).all()
+
+
+def test_weights_inside_of_lists_are_softmaxes_times_the_share_of_each_list() -> None:
+    random = np.random.default_rng(5)
+    n_key, dim = 40, 5
+    keys, query = random.normal(size=(n_key, dim)).astype(np.float32), random.normal(size=dim).astype(np.float32)
+    keys[7] *= 1e4  # beyond what exponentials hold
+    owners = random.integers(0, 4, n_key)
+    owners[owners == 2] = 1  # a list of nothing
+    order = np.argsort(owners, kind="stable")
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=4))]).astype(np.int64)
+    scores = 0.7 * keys.astype(np.float64) @ query.astype(np.float64)
+    shares = np.array([0.5, 0.25, 9, 0], np.float32)
+    for given in (None, shares):
+        found = np.full(n_key, np.nan, np.float32)
+        status = kernels.active.list_weights(query, keys, indptr, order, given, found, 4, n_key, dim, 0.7)
+        assert status == kernels.OK
+        for owner in (0, 1, 3):
+            own = owners == owner
+            powers = np.exp(scores[own] - scores[own].max())
+            near(found[own], powers / powers.sum() * (1 if given is None else given[owner]), 1e-6)

@@ -25,3 +25,27 @@ static int32_t rv_edge_weights(const rv_edge_weights_args *args) {
   }
   return RV_OK;
 }
+
+/* Lists that share no key, all asked by one query: the softmax of each list, times the share of the list.
+ *   query (dim)  keys (n_key, dim)  indptr (n_list + 1)  indices (n_key)  shares (n_list)  weights (n_key), by key */
+static int32_t rv_list_weights(const rv_list_weights_args *args) {
+  const int64_t n_key = args->n_key, dim = args->dim;
+  if (!edges_fit(args->indptr, 1, 0, 1, 0, args->indices, args->n_list, n_key, n_key)) return RV_BAD_ARGUMENT;
+  double *scores = args->scratch;
+  for (int64_t j = 0; j < n_key; j++) scores[j] = args->scale * product_of(args->query, args->keys + j * dim, dim);
+  for (int64_t l = 0; l < args->n_list; l++) {
+    const int64_t *first = args->indices + args->indptr[l], *end = args->indices + args->indptr[l + 1];
+    double most = (double)RV_LOWEST, sum = 0;
+    for (const int64_t *at = first; at < end; at++) most = scores[*at] > most ? scores[*at] : most;
+    for (const int64_t *at = first; at < end; at++) {
+      float power[VL];
+      v_store(power, v_exp2(v_set((float)((scores[*at] - most) * (double)RV_LOG2E))));
+      args->weights[*at] = power[0];
+      sum += (double)power[0];
+    }
+    const double share = args->shares ? (double)args->shares[l] : 1;
+    for (const int64_t *at = first; at < end; at++)
+      args->weights[*at] = (float)((double)args->weights[*at] * share / sum);
+  }
+  return RV_OK;
+}

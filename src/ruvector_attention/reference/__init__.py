@@ -3,7 +3,19 @@
 Same names, same flat arguments and same answers as the C kernels (``wasm_kernels/kernels.def``).
 """
 
-from . import attention, ball, edges, features, prefix, routes, rows, sparse
+from . import attention, ball, dual, edges, features, positions, prefix, routes, rows, sparse
 from ._table import BODIES
 
-__all__ = ["BODIES", "attention", "ball", "edges", "features", "prefix", "routes", "rows", "sparse"]
+__all__ = [
+    "BODIES",
+    "attention",
+    "ball",
+    "dual",
+    "edges",
+    "features",
+    "positions",
+    "prefix",
+    "routes",
+    "rows",
+    "sparse",
+]

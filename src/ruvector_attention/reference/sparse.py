@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -137,4 +138,20 @@ def edge_weights(
         scores += bias.reshape(-1)[: heads * n_edges].reshape(heads, n_edges)
     sums = lse.reshape(-1)[: heads * n_query].reshape(heads, n_query).astype(np.float64)
     weights.reshape(-1)[: heads * n_edges] = np.exp(scores - sums[:, owners]).reshape(-1)
+    return OK
+
+
+@body
+def list_weights(
+    query: Array, keys: Array, indptr: Array, indices: Array, shares: Array | None, weights: Array,
+    n_list: int, n_key: int, dim: int, scale: float,
+) -> int:  # fmt: skip
+    """The softmax inside of each list of keys, asked by one query, times the share of the list."""
+    pointers, columns = indptr.reshape(-1)[: n_list + 1], indices.reshape(-1)[:n_key]
+    scores = scale * (keys.reshape(-1)[: n_key * dim].reshape(n_key, dim).astype(np.float64) @ query.reshape(-1)[:dim])
+    for i, (first, end) in enumerate(itertools.pairwise(pointers)):
+        own = columns[first:end]
+        if own.size:
+            powers = np.exp(scores[own] - scores[own].max())
+            weights.reshape(-1)[own] = powers / powers.sum() * (1 if shares is None else shares.reshape(-1)[i])
     return OK

@@ -24,7 +24,7 @@ import {
   sizeOf,
   written,
 } from "./numbers.js";
-import { type Points, Scored, type Space } from "./scored.js";
+import { Scored, type Space, type Spaces } from "./scored.js";
 import { type Settings, shown } from "./settings.js";
 import { type Binding, broadcast, mismatch } from "./signature.js";
 import type { Placed } from "./staging.js";
@@ -36,6 +36,12 @@ const INPUTS = ["query", "keys", "values"];
 const FEW = 4;
 
 type Hold = (shape: Shape) => Resident;
+
+/** Rows as points of the space, and what distances need of each, (..., n, 1). */
+interface Points {
+  readonly rows: Resident;
+  readonly aux: Resident;
+}
 
 /** Keys as points, and values as they are summed and as they are; what a Memory keeps. */
 type BankArrays = readonly [keys: Resident, aux: Resident, summed: Resident, inside: Resident];
@@ -93,17 +99,8 @@ class Hyperbolic extends Lasting {
     this.#holding((hold) => {
       const [query, keys] = binding.arrays.map((array) => this.#points(array, hold)) as [Points, Points];
       if (!this.#areFinite(how, query.rows, keys.rows)) this.blame(binding, how.keyLengths);
-      const size = nQuery * nKey;
-      const { kernels, staging } = this.engine;
-      const told = Scored.of(this.engine).weigh(
-        query,
-        keys,
-        this.#space,
-        binding.lead,
-        how,
-        (part, count) => kernels.begin(staging.areas.out, count, out, part.at * size),
-        (part, from) => kernels.finish(from, part.count * size, out, part.at * size),
-      );
+      const spaces = this.#spaces(query, keys);
+      const told = Scored.of(this.engine).weigh(query.rows, keys.rows, { spaces }, binding.lead, how, out);
       if (!told) this.blame(binding, how.keyLengths);
     });
     return this.restore(out, binding, shape);
@@ -192,8 +189,13 @@ class Hyperbolic extends Lasting {
     return -this.curvature;
   }
 
-  get #space(): Space {
-    return { kind: this.settings.model as Space["kind"], c: this.#c };
+  #space(): Space {
+    const { model, dim } = this.settings as { model: Space["kind"]; dim: number };
+    return { kind: model, channels: dim, weight: 1, c: this.#c };
+  }
+
+  #spaces(query: Points, keys: Points): Spaces {
+    return { list: [this.#space()], query: query.aux, keys: keys.aux };
   }
 
   private get ball(): Ball {
@@ -250,12 +252,12 @@ class Hyperbolic extends Lasting {
     const points = this.#points(query, hold);
     const [rows, aux, summed, inside] =
       memory instanceof Bank ? this.ofMemory(memory) : this.#bankOf(keys, values, hold);
-    const bank = { rows, aux };
     if (!this.#areFinite(how, points.rows, rows, inside)) this.blame(binding, how.keyLengths);
     const nQuery = binding.sizes.n_query as number;
     const sums = hold([...lead, nQuery, summed.shape.at(-1) as number]);
     const scored = Scored.of(this.engine);
-    const isTold = scored.attend(points, bank, summed, this.#space, lead, how, sums);
+    const spaces = this.#spaces(points, { rows, aux });
+    const isTold = scored.attend(points.rows, rows, summed, { spaces }, lead, how, sums);
     if (!isTold) this.blame(binding, how.keyLengths);
     if (this.settings.aggregation === "tangent") this.ball.map("exp0", sums, c, out, OUTPUT_EPS);
     else if (this.ball.map("midpoint", sums, c, out, OUTPUT_EPS) !== 0) {
@@ -273,7 +275,7 @@ class Hyperbolic extends Lasting {
           kernels.finish(to, nQuery * dim, out, at);
         }
       };
-      scored.weigh(points, bank, this.#space, lead, how, area, sum, inside);
+      scored.weighParts(points.rows, rows, { spaces }, lead, how, area, sum, inside);
     }
   }
 
@@ -290,7 +292,7 @@ class Hyperbolic extends Lasting {
     const inside = this.#mapped("inside", source, hold);
     const rows = this.settings.model === "lorentz" ? this.#mapped("stretched", inside, hold) : inside;
     const aux = hold([...rows.shape.slice(0, -1), 1]);
-    Scored.of(this.engine).aux(rows, this.#space, aux);
+    Scored.of(this.engine).aux(rows, this.#space(), aux);
     return { rows, aux };
   }
 

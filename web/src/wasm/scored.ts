@@ -1,4 +1,7 @@
-/** Attention whose scores are distances, over arrays that lie in the kernels' memory already. */
+/**
+ * Attention whose scores have more than dot products and biases: distances, gaps in time, tiles of keys. Arrays are copied
+ * item by item where they do not lie in the kernels' memory already.
+ */
 import {
   type Engine,
   isResidentOutput,
@@ -8,32 +11,67 @@ import {
   SHARED,
   VALUES,
 } from "./engine.js";
-import type { Area, KernelCall } from "./kernels.js";
+import { type Area, type KernelCall, NON_FINITE } from "./kernels.js";
 import type { Run } from "./layout.js";
-import type { Resident, Shape } from "./numbers.js";
+import { isResident, type Resident, type Shape, type Source } from "./numbers.js";
 import type { Placed } from "./staging.js";
 
 const SCORES = [
-  "n_segments", "query_aux_batch", "query_aux_row", "key_aux_batch", "key_aux_row",
-  "segments", "spaces", "query_aux", "key_aux",
+  "tile_rows", "n_runs", "n_bits", "n_segments", "query_aux_batch", "query_aux_head", "query_aux_row",
+  "key_aux_batch", "key_aux_head", "key_aux_row", "decay", "decay_rate",
+  "tile_indptr", "runs", "run_bits", "segments", "spaces", "query_aux", "key_aux", "query_time", "key_time",
 ] as const; // biome-ignore format: in the order of kernels.def
+
+const PLACES = ["query", "keys"] as const;
+const TILES = ["tile_indptr", "runs", "run_bits"] as const;
+const AREAS = [
+  "segments",
+  "spaces",
+  "query_time",
+  "key_time",
+  "until_query",
+  "until_keys",
+  ...TILES,
+] as const;
 
 type Weighing = KernelCall<(typeof SHARED)[number] | (typeof SCORES)[number]>;
 type Attending = KernelCall<(typeof SHARED)[number] | (typeof VALUES)[number] | (typeof SCORES)[number]>;
 
 /** enum of kernels/geometry.h. */
-export const KINDS = { poincare: 2, lorentz: 3 } as const;
+export const KINDS = { dot: 0, poincare: 2, lorentz: 3 } as const;
+/** Queries of a tile row: the bits of a word. */
+export const TILE_ROWS = 64;
 
-/** Rows as points of a space of curvature -c, and one number for each. */
-export interface Points {
-  readonly rows: Resident;
-  /** (..., n, 1) */
-  readonly aux: Resident;
-}
-
+/** A space of curvature -c over the next `channels` of every head. */
 export interface Space {
   readonly kind: keyof typeof KINDS;
+  readonly channels: number;
+  readonly weight: number;
   readonly c: number;
+}
+
+/** Scores as the sum over spaces of weight times a dot product, or minus a distance. */
+export interface Spaces {
+  readonly list: readonly Space[];
+  /** What distances need of each row, (..., n, heads * spaces). */
+  readonly query: Resident;
+  readonly keys: Resident;
+}
+
+/** score += decay exp(-rate |gap|). */
+export interface Times {
+  readonly query: Float64Array;
+  readonly keys: Float64Array;
+  readonly decay: number;
+  readonly rate: number;
+}
+
+/** What calls have beyond the everyday one's. */
+export interface More {
+  readonly spaces?: Spaces;
+  readonly times?: Times;
+  /** Times of queries and keys, in order: a query sees the keys of its own time and before. */
+  readonly until?: Pick<Times, "query" | "keys">;
 }
 
 /** The calls of one engine: their blocks are kept. */
@@ -42,16 +80,23 @@ export class Scored {
   readonly #attend: Attending;
   readonly #weigh: Weighing;
   readonly #aux: KernelCall<"rows" | "dim" | "n_segments" | "x" | "segments" | "spaces" | "out">;
-  readonly #segments: Area;
-  readonly #spaces: Area;
+  readonly #tiles: KernelCall<
+    "n_query" | "n_key" | "tile_rows" | "query_time" | "key_time" | "tile_indptr" | "runs" | "run_bits"
+  >;
+  readonly #areas: Readonly<Record<(typeof AREAS)[number], Area>>;
 
   private constructor(private readonly engine: Engine) {
     const { kernels } = engine;
     this.#attend = kernels.call("attention_scored", [...SHARED, ...VALUES, ...SCORES]);
     this.#weigh = kernels.call("attention_weights", [...SHARED, ...SCORES]);
     this.#aux = kernels.call("space_aux", ["rows", "dim", "n_segments", "x", "segments", "spaces", "out"]);
-    this.#segments = kernels.area();
-    this.#spaces = kernels.area();
+    this.#tiles = kernels.call("seen_tiles", [
+      "n_query", "n_key", "tile_rows", "query_time", "key_time", "tile_indptr", "runs", "run_bits",
+    ]); // biome-ignore format: in the order of kernels.def
+    this.#areas = Object.fromEntries(AREAS.map((name) => [name, kernels.area()])) as Record<
+      (typeof AREAS)[number],
+      Area
+    >;
   }
 
   static of(engine: Engine): Scored {
@@ -60,13 +105,13 @@ export class Scored {
     return known;
   }
 
-  /** What distances need of each row: out (..., n, 1). */
+  /** What distances in one space, which is all of the rows, need of each row: out (..., n, 1). */
   aux(rows: Resident, space: Space, out: Resident): void {
     const { kernels } = this.engine;
     const dim = rows.shape.at(-1) as number;
     const { slots } = this.#aux;
     this.engine.rowByRow(rows, 1, out, (from, count, to) => {
-      this.#place(slots, dim, space);
+      this.#placeSpaces(slots, [space]);
       kernels.words[slots.rows] = count;
       kernels.words[slots.dim] = dim;
       kernels.buffer(slots.x, from, count * dim);
@@ -75,53 +120,74 @@ export class Scored {
     });
   }
 
-  /** out = softmax(-scale distance + bias) values; false where a number that is not finite was met. */
+  /** out = softmax(scores) values, heads side by side; false where a number that is not finite was met. */
   attend(
-    query: Points,
-    keys: Points,
-    values: Resident,
-    space: Space,
+    query: Source,
+    keys: Source,
+    values: Source,
+    more: More,
     lead: Shape,
     how: Scoring,
     out: Output,
   ): boolean {
     const { engine } = this;
     const { kernels, staging } = engine;
-    const [nQuery, nKey, width] = [query.rows.shape.at(-2), keys.rows.shape.at(-2), values.shape.at(-1)] as [
+    const [nQuery, nKey, width] = [query.shape.at(-2), keys.shape.at(-2), values.shape.at(-1)] as [
       number,
       number,
       number,
     ];
     const row = nQuery * width;
-    const operands = [query.rows, keys.rows, query.aux, keys.aux, values];
-    const copied = isResidentOutput(out) ? 0 : 4 * row;
     const { slots } = this.#attend;
-    return this.#over(operands, lead, how, copied, (part, placed, scores) => {
-      const to = isResidentOutput(out)
-        ? out.pointer + 4 * part.at * row
-        : kernels.begin(staging.areas.out, part.count * row, out, part.at * row);
-      this.#set(this.#attend, part.count, how, nQuery, nKey, placed, scores, space);
-      const { step, pointer, count } = placed[4] as Placed;
-      const { words } = kernels;
-      words[slots.dim_value] = words[slots.value_row] = words[slots.out_row] = width;
-      words[slots.value_batch] = step;
-      words[slots.out_batch] = row;
-      kernels.buffer(slots.values, pointer, count);
-      kernels.buffer(slots.out, to, part.count * row);
-      const status = kernels.run(this.#attend, part.count * nKey * nQuery * (how.width + width));
-      if (!isResidentOutput(out)) kernels.finish(to, part.count * row, out, part.at * row);
-      return status;
-    });
+    return this.#over(
+      [query, keys, values],
+      more,
+      lead,
+      how,
+      isResidentOutput(out) ? 0 : 4 * row,
+      (part, placed, scores) => {
+        const to = isResidentOutput(out)
+          ? out.pointer + 4 * part.at * row
+          : kernels.begin(staging.areas.out, part.count * row, out, part.at * row);
+        this.#set(this.#attend, part.count, how, nQuery, nKey, placed, scores, more);
+        const { step, pointer, count } = placed[2] as Placed;
+        const { words } = kernels;
+        words[slots.dim_value] = words[slots.value_head] = words[slots.out_head] = width / how.heads;
+        words[slots.value_row] = words[slots.out_row] = width;
+        words[slots.value_batch] = step;
+        words[slots.out_batch] = row;
+        kernels.buffer(slots.values, pointer, count);
+        kernels.buffer(slots.out, to, part.count * row);
+        const status = kernels.run(
+          this.#attend,
+          part.count * nKey * nQuery * (how.heads * how.width + width),
+        );
+        if (!isResidentOutput(out)) kernels.finish(to, part.count * row, out, part.at * row);
+        return status;
+      },
+    );
   }
 
-  /**
-   * The weights (items, n_query, n_key), part by part at the places that `at` names, where `use` finds them; `beside`:
-   * an array that it reads too.
-   */
-  weigh(
-    query: Points,
-    keys: Points,
-    space: Space,
+  /** The weights, out (items, heads, n_query, n_key). */
+  weigh(query: Source, keys: Source, more: More, lead: Shape, how: Scoring, out: Float32Array): boolean {
+    const { kernels, staging } = this.engine;
+    const size = how.heads * (query.shape.at(-2) as number) * (keys.shape.at(-2) as number);
+    return this.weighParts(
+      query,
+      keys,
+      more,
+      lead,
+      how,
+      (part, count) => kernels.begin(staging.areas.out, count, out, part.at * size),
+      (part, from) => kernels.finish(from, part.count * size, out, part.at * size),
+    );
+  }
+
+  /** The same part by part at the places that `at` names, where `use` finds them; `beside`: an array that it reads too. */
+  weighParts(
+    query: Source,
+    keys: Source,
+    more: More,
     lead: Shape,
     how: Scoring,
     at: (part: Run, count: number) => number,
@@ -129,39 +195,41 @@ export class Scored {
     beside?: Resident,
   ): boolean {
     const { kernels } = this.engine;
-    const [nQuery, nKey] = [query.rows.shape.at(-2), keys.rows.shape.at(-2)] as [number, number];
-    const size = nQuery * nKey;
-    const operands = [query.rows, keys.rows, query.aux, keys.aux, ...(beside ? [beside] : [])];
-    return this.#over(operands, lead, how, 4 * size, (part, placed, scores) => {
+    const [nQuery, nKey] = [query.shape.at(-2), keys.shape.at(-2)] as [number, number];
+    const size = how.heads * nQuery * nKey;
+    const operands = beside ? [query, keys, beside] : [query, keys];
+    return this.#over(operands, more, lead, how, 4 * size, (part, placed, scores) => {
       const to = at(part, part.count * size);
-      this.#set(this.#weigh, part.count, how, nQuery, nKey, placed, scores, space);
+      this.#set(this.#weigh, part.count, how, nQuery, nKey, placed, scores, more);
       kernels.buffer(this.#weigh.slots.out, to, part.count * size);
       const status = kernels.run(this.#weigh, part.count * size * how.width);
-      use(part, to, placed[4]);
+      use(part, to, beside && placed[2]);
       return status;
     });
   }
 
+  /** Part by part: query, keys and what else there is, and behind them what the spaces need of queries and keys. */
   #over(
-    arrays: readonly Resident[],
+    arrays: readonly Source[],
+    { spaces }: More,
     lead: Shape,
     how: Scoring,
     copied: number,
     work: (part: Run, placed: readonly Placed[], scores: PlacedScores) => number,
   ): boolean {
-    const operands = arrays.map((source) => ({ source, width: source.shape.at(-1) as number }));
+    const all = spaces ? [...arrays, spaces.query, spaces.keys] : arrays;
+    const { staging } = this.engine;
+    const operands = all.map((source, i) => ({
+      source,
+      width: i < 2 ? how.width : (source.shape.at(-1) as number),
+    }));
     return this.engine.over(lead, operands, how, copied, (part, scores) => {
-      const placed = operands.map((operand, i) =>
-        this.engine.staging.place(
-          "values",
-          operand,
-          part,
-          i,
-          0,
-          operand.source.shape.at(-2) as number,
-          false,
-        ),
-      );
+      const placed = operands.map((operand, i) => {
+        const rows = operand.source.shape.at(-2) as number;
+        return staging.place(PLACES[i] ?? "values", operand, part, i, 0, rows, how.normalize);
+      });
+      const copied = placed.filter((_, i) => !isResident(all[i] as Source));
+      if (!this.engine.looksFinite(how, arrays[0]?.shape.at(-2) as number, ...copied)) return NON_FINITE;
       return work(part, placed, scores);
     });
   }
@@ -172,45 +240,95 @@ export class Scored {
     how: Scoring,
     nQuery: number,
     nKey: number,
-    [query, keys, queryAux, keyAux]: readonly Placed[],
+    placed: readonly Placed[],
     scores: PlacedScores,
-    space: Space,
+    { spaces, times, until }: More,
   ): void {
     const { kernels } = this.engine;
-    this.engine.setShared(
-      call as Weighing,
-      batch,
-      how,
-      nQuery,
-      nKey,
-      query as Placed,
-      keys as Placed,
-      scores,
-    );
+    const [query, keys] = placed as [Placed, Placed];
+    this.engine.setShared(call as Weighing, batch, how, nQuery, nKey, query, keys, scores);
     const { slots } = call as Weighing;
-    this.#place(slots, how.width, space);
+    this.#placeSpaces(slots, spaces?.list ?? []);
+    this.#placeTimes(slots, times);
+    this.#placeTiles(slots, until);
     const { words } = kernels;
-    for (const [name, { step, pointer, count }] of [
-      ["query", queryAux as Placed],
-      ["key", keyAux as Placed],
-    ] as const) {
-      words[slots[`${name}_aux_batch`]] = step;
-      words[slots[`${name}_aux_row`]] = 1;
-      kernels.buffer(slots[`${name}_aux`], pointer, count);
+    const aux = spaces ? placed.slice(-2) : [];
+    for (const [i, name] of (["query", "key"] as const).entries()) {
+      const own = aux[i];
+      words[slots[`${name}_aux_batch`]] = own?.step ?? 0;
+      words[slots[`${name}_aux_row`]] = own?.row ?? 0;
+      words[slots[`${name}_aux_head`]] = spaces?.list.length ?? 0;
+      kernels.buffer(slots[`${name}_aux`], own?.pointer ?? 0, own?.count ?? 0);
     }
   }
 
-  /** All channels as one segment. */
-  #place(
+  /** One behind the other. */
+  #placeSpaces(
     slots: Readonly<Record<"n_segments" | "segments" | "spaces", number>>,
-    dim: number,
-    { kind, c }: Space,
+    list: readonly Space[],
   ): void {
     const { kernels } = this.engine;
-    const segments = kernels.stageIntegers(this.#segments, [0, dim, KINDS[kind], 1]);
-    const spaces = kernels.stageDoubles(this.#spaces, [1, c]);
-    kernels.words[slots.n_segments] = 1;
-    kernels.buffer(slots.segments, segments, 4);
-    kernels.buffer(slots.spaces, spaces, 2);
+    let at = 0;
+    const segments = list.flatMap(({ kind, channels }) => {
+      at += channels;
+      return [at - channels, at, KINDS[kind], 1];
+    });
+    const spaces = list.flatMap(({ weight, c }) => [weight, c]);
+    kernels.words[slots.n_segments] = list.length;
+    const { segments: first, spaces: second } = this.#areas;
+    const none = list.length === 0;
+    kernels.buffer(slots.segments, none ? 0 : kernels.stageIntegers(first, segments), segments.length);
+    kernels.buffer(slots.spaces, none ? 0 : kernels.stageDoubles(second, spaces), spaces.length);
+  }
+
+  #placeTimes(slots: Weighing["slots"], times: Times | undefined): void {
+    const { kernels } = this.engine;
+    const { f64 } = kernels;
+    f64[slots.decay >>> 1] = times?.decay ?? 0;
+    f64[slots.decay_rate >>> 1] = times?.rate ?? 0;
+    const { query_time: first, key_time: second } = this.#areas;
+    kernels.buffer(
+      slots.query_time,
+      times ? kernels.stageDoubles(first, times.query) : 0,
+      times?.query.length ?? 0,
+    );
+    kernels.buffer(
+      slots.key_time,
+      times ? kernels.stageDoubles(second, times.keys) : 0,
+      times?.keys.length ?? 0,
+    );
+  }
+
+  /** Made by a kernel that runs before. */
+  #placeTiles(slots: Weighing["slots"], until: More["until"]): void {
+    const { kernels } = this.engine;
+    if (!until) {
+      kernels.words[slots.tile_rows] = kernels.words[slots.n_runs] = kernels.words[slots.n_bits] = 0;
+      for (const name of TILES) kernels.buffer(slots[name], 0, 0);
+      return;
+    }
+    const [nQuery, nKey] = [until.query.length, until.keys.length];
+    const n = Math.ceil(nQuery / TILE_ROWS);
+    const counts = { tile_indptr: n + 1, runs: 6 * (n + 1), run_bits: nKey };
+    const pointers = TILES.map((name) =>
+      kernels.stageIntegers(this.#areas[name], new Uint8Array(counts[name])),
+    );
+    const times = [until.query, until.keys].map((list, i) =>
+      kernels.stageDoubles(this.#areas[i === 0 ? "until_query" : "until_keys"], list),
+    );
+    const own = this.#tiles.slots;
+    const { words } = kernels; // after all that may have made the memory grow
+    words[own.n_query] = nQuery;
+    words[own.n_key] = nKey;
+    words[own.tile_rows] = words[slots.tile_rows] = TILE_ROWS;
+    words[slots.n_runs] = 2 * n;
+    words[slots.n_bits] = nKey;
+    kernels.buffer(own.query_time, times[0] as number, nQuery);
+    kernels.buffer(own.key_time, times[1] as number, nKey);
+    TILES.forEach((name, i) => {
+      kernels.buffer(own[name], pointers[i] as number, counts[name]);
+      kernels.buffer(slots[name], pointers[i] as number, counts[name]);
+    });
+    kernels.run(this.#tiles);
   }
 }
