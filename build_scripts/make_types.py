@@ -33,6 +33,7 @@ KERNEL_PARTS = {
     "linear": ["linear"],
     "edges": ["edge_featured", "graph"],
     "moe": ["moe"],
+    "positions": ["graph_rope", "temporal"],
 }
 KERNEL_MECHANISMS = sorted(name for names in KERNEL_PARTS.values() for name in names)
 RULES = {part: WEB / "src" / "wasm" / "rules" / f"{part}.gen.ts" for part in KERNEL_PARTS}

@@ -55,6 +55,7 @@ const PIECES = {
   wasm_linear: "linear.ts",
   wasm_memory: "memory.ts",
   wasm_moe: "moe.ts",
+  wasm_positions: "positions.ts",
 };
 
 async function buildLibrary() {

@@ -186,10 +186,14 @@ function pack(list: readonly unknown[], name: string): WireArray | undefined {
   };
   if (!fill(list, 0)) return undefined;
   if (scalar === "boolean") return { $array: Uint8Array.from(flat), shape, dtype: "bool" };
-  // Whole numbers stay whole (indices) but in a mask, which takes addends; others take the precision of the kernels.
-  return name !== "mask" && flat.length > 0 && flat.every((x) => Number.isInteger(x) && Math.abs(x) < 2 ** 31)
+  // Whole numbers stay whole (indices) but in a mask, which takes addends; others take the precision of the kernels, but
+  // where that would not tell one from the next (timestamps).
+  const largest = flat.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+  return name !== "mask" && flat.length > 0 && largest < 2 ** 31 && flat.every(Number.isInteger)
     ? { $array: Int32Array.from(flat), shape, dtype: "int32" }
-    : { $array: Float32Array.from(flat), shape, dtype: "float32" };
+    : largest > 2 ** 24 && largest < Infinity
+      ? { $array: flat, shape, dtype: "float64" }
+      : { $array: Float32Array.from(flat), shape, dtype: "float32" };
 }
 
 /** A reply as the caller sees it: arrays with a shape, None as null. */

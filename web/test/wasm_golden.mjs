@@ -1,5 +1,7 @@
 import { assert, close } from "./wasm_assert.mjs";
 
+const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+
 /** THE list of golden cases that these runtimes leave to Python: by mechanism and case, the setting that they name. */
 const REFUSED = {
   hyperbolic: { frechet: "aggregation" },
@@ -21,13 +23,14 @@ function checkCase(ra, file, { mechanism, name, config, parameters, inputs, opti
   const attention = ra.createSync(mechanism, config);
   if (Object.keys(parameters ?? {}).length > 0) attention.loadStateDictSync(arrays(parameters));
   const given = arrays(inputs);
+  const named = Object.fromEntries(Object.entries(arrays(options)).map(([key, x]) => [camel(key), x]));
   // weights have no use for values
   const weighed = Object.entries(given).filter(([input]) => input !== "values");
   for (const [what, wanted] of Object.entries(expected)) {
     const result =
       what === "output"
-        ? attention.forwardSync(...Object.values(given), arrays(options))
-        : attention.callSync(what, ...weighed.map(([, array]) => array), arrays(options));
+        ? attention.forwardSync(...Object.values(given), named)
+        : attention.callSync(what, ...weighed.map(([, array]) => array), named);
     close(
       result,
       { data: wanted.data.map(Number), shape: wanted.shape },
@@ -58,7 +61,9 @@ function arrays(group) {
     Object.entries(group).map(([name, value]) => {
       if (typeof value !== "object" || value === null) return [name, value];
       const { data, shape, dtype } = value;
-      return [name, { data: dtype === "bool" ? data.map(Boolean) : Float32Array.from(data, Number), shape }];
+      if (dtype === "bool") return [name, { data: data.map(Boolean), shape }];
+      const Flat = dtype.startsWith("int") ? Int32Array : Float32Array;
+      return [name, { data: Flat.from(data, Number), shape }];
     }),
   );
 }

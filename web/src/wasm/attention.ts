@@ -90,6 +90,10 @@ export abstract class KernelAttention {
   protected heeds(setting: string): boolean {
     return SETTINGS.includes(setting);
   }
+  /** Options of a call that only this mechanism has. */
+  protected ownOptions(): readonly string[] {
+    return [];
+  }
   /** Rules between settings. */
   protected checkSettings(_settings: Settings): void {}
   protected abstract fixedAxes(settings: Settings): Record<string, number>;
@@ -243,12 +247,13 @@ export abstract class KernelAttention {
       options = last;
       positional.pop();
     }
+    const known = [...OPTIONS, ...this.ownOptions()];
     for (const name of Object.keys(options)) {
       if (name === "position" && "window" in this.settings) {
         throw new UnsupportedError("position needs load({ runtime: 'pyodide' })");
       }
-      if (!OPTIONS.includes(name))
-        throw new UnsupportedError(`unknown option '${name}'${didYouMean(name, OPTIONS)}`);
+      if (!known.includes(name))
+        throw new UnsupportedError(`unknown option '${name}'${didYouMean(name, known)}`);
     }
     if (options.training === true) {
       throw new UnsupportedError(
@@ -357,7 +362,7 @@ export abstract class KernelAttention {
 
 export const newOutput = (shape: Shape): Float32Array => new Float32Array(sizeOf(shape));
 
-function isOptions(value: unknown): value is Record<string, unknown> {
+export function isOptions(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null || "shape" in value || "$array" in value) return false;
   const prototype = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;

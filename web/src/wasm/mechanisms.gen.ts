@@ -18,6 +18,7 @@ export const PARTS = {
   linear: { linear: "LinearAttention" },
   edges: { edge_featured: "EdgeFeaturedAttention", graph: "GraphAttention" },
   moe: { moe: "MoEAttention" },
+  positions: { graph_rope: "GraphRoPEAttention", temporal: "TemporalAttention" },
 } as const;
 
 /** The names of the classes' mechanisms. */
@@ -26,6 +27,7 @@ export interface NameOf {
   EdgeFeaturedAttention: "edge_featured";
   FlashAttention: "flash";
   GraphAttention: "graph";
+  GraphRoPEAttention: "graph_rope";
   HyperbolicAttention: "hyperbolic";
   LinearAttention: "linear";
   LocalGlobalAttention: "local_global";
@@ -33,4 +35,5 @@ export interface NameOf {
   MultiHeadAttention: "multi_head";
   ScaledDotProductAttention: "scaled_dot_product";
   SelfAttention: "self_attention";
+  TemporalAttention: "temporal";
 }

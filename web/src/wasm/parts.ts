@@ -19,4 +19,5 @@ export const FETCH: Readonly<Record<Exclude<keyof typeof PARTS, "plain">, () => 
   linear: () => import("./linear.js"),
   edges: () => import("./edges.js"),
   moe: () => import("./moe.js"),
+  positions: () => import("./positions.js"),
 };

@@ -122,7 +122,7 @@ interface GraphMethods {
       nodeFeatures: ArrayInput,
       graph: EdgesInput & { readonly numNodes?: number; readonly edgeFeatures?: ArrayInput },
     ],
-    { values: Tensor; weights: Tensor; metadata: Record<string, unknown> },
+    Answer,
   ];
 }
 interface MixtureMethods extends Methods<Inputs, Keyed> {
@@ -132,11 +132,52 @@ interface MixtureMethods extends Methods<Inputs, Keyed> {
   getExpertUsage: [[], Tensor];
   resetRoutingStats: [[], null];
 }
+type With<Own> = KernelCallOptions & Own;
+type KeyedWith<Own> = [query: ArrayInput, keys: ArrayInput | KernelMemory, options?: With<Own>];
+type InputsWith<Own> =
+  | [query: ArrayInput, keys: ArrayInput, values: ArrayInput, options?: With<Own>]
+  | [query: ArrayInput, memory: KernelMemory, options?: With<Own>];
+type Keeps<Own> = Methods<InputsWith<Own>, KeyedWith<Own>>;
+interface Positions {
+  queryPositions?: ArrayInput | number | null;
+  keyPositions?: ArrayInput | number | null;
+}
+interface RotaryMethods {
+  applyRotary: [[x: ArrayInput, positions: ArrayInput | number], Tensor];
+  compute: [
+    [query: ArrayInput, keys: ArrayInput, values: ArrayInput] | [query: ArrayInput, memory: KernelMemory],
+    Tensor,
+  ];
+  computeWithPositions: [
+    [
+      query: ArrayInput,
+      keys: ArrayInput,
+      values: ArrayInput,
+      queryPosition: ArrayInput | number,
+      keyPositions: ArrayInput | number,
+    ],
+    Tensor,
+  ];
+  distanceToPosition: [[distance: ArrayInput | number, maxDistance: number], Tensor | number];
+}
+interface Timestamps {
+  queryTimes?: ArrayInput | null;
+  keyTimes?: ArrayInput | null;
+}
+interface Answer {
+  values: Tensor;
+  weights: Tensor;
+  metadata: Record<string, unknown>;
+}
+interface TemporalMethods {
+  compute: [[sequence: ArrayInput, timestamps?: ArrayInput | null], Answer];
+}
 interface MethodsOf {
   cross_attention: HeadMethods<CrossInputs, Keyed>;
   edge_featured: EdgeMethods & EdgeFeaturedMethods;
   flash: Methods<Inputs, Keyed>;
   graph: EdgeMethods & GraphMethods;
+  graph_rope: Keeps<Positions> & RotaryMethods;
   hyperbolic: Methods<Inputs, Keyed> & BallMethods;
   linear: Methods<Inputs, Keyed>;
   local_global: Methods<Inputs, Keyed>;
@@ -144,6 +185,7 @@ interface MethodsOf {
   multi_head: HeadMethods<Inputs, Keyed>;
   scaled_dot_product: Methods<Inputs, Keyed>;
   self_attention: HeadMethods<Sequence, Sequence>;
+  temporal: Keeps<Timestamps> & TemporalMethods;
 }
 interface MemoryMethods {
   append: [[keys: ArrayInput, values?: ArrayInput | null], Tensor<Int32Array>];
