@@ -34,6 +34,8 @@ KERNEL_PARTS = {
     "edges": ["edge_featured", "graph"],
     "moe": ["moe"],
     "positions": ["graph_rope", "temporal"],
+    "dual_space": ["dual_space"],
+    "hierarchical": ["hierarchical"],
 }
 KERNEL_MECHANISMS = sorted(name for names in KERNEL_PARTS.values() for name in names)
 RULES = {part: WEB / "src" / "wasm" / "rules" / f"{part}.gen.ts" for part in KERNEL_PARTS}

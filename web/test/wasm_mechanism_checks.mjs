@@ -1,6 +1,7 @@
 /** What the runtime of the kernels must do of every mechanism beyond the first ones: more of wasm_checks.mjs. */
 import { assert, close, equal, throws } from "./wasm_assert.mjs";
 import { ballChecks } from "./wasm_ball_checks.mjs";
+import { dualChecks } from "./wasm_dual_checks.mjs";
 import { EDGED, edgeChecks } from "./wasm_edge_checks.mjs";
 import {
   dot,
@@ -9,20 +10,29 @@ import {
   first,
   found,
   keys,
+  values as narrow,
   nodes,
   query,
   row,
   scaled,
   stacked,
-  values,
 } from "./wasm_inputs.mjs";
+import { levelChecks } from "./wasm_level_checks.mjs";
 import { positionChecks } from "./wasm_position_checks.mjs";
 import { random } from "./wasm_reference.mjs";
 
-export const mechanismChecks = [...ballChecks, ...edgeChecks, ...positionChecks];
+export const mechanismChecks = [
+  ...ballChecks,
+  ...edgeChecks,
+  ...positionChecks,
+  ...dualChecks,
+  ...levelChecks,
+];
 const check = (what, body) => mechanismChecks.push([what, body]);
 
-/** Every kind over queries and keys, by a config. */
+const wide = scaled(random([7, 4], 3), 0.3);
+
+/** Every kind over queries and keys, by a config, and values where theirs have a width of their own. */
 const KEYED = [
   ["hyperbolic", { dim: 4, curvature: -1.5 }],
   ["hyperbolic", { dim: 4, curvature: -0.5, model: "lorentz", aggregation: "tangent" }],
@@ -30,6 +40,8 @@ const KEYED = [
   ["linear", { dim: 4, kernel: "elu", normalize: true }],
   ["linear", { dim: 4, kernel: "relu" }],
   ["graph_rope", { dim: 4, normalize: true }],
+  ["graph_rope", { dim: 4, numHeads: 2 }, wide],
+  ["dual_space", { dim: 4, numHeads: 2 }, wide],
 ];
 /** Those whose output for a query depends on the queries beside it, too. */
 const TIMED = [
@@ -37,7 +49,8 @@ const TIMED = [
   ["temporal", { dim: 4, encoding: "time2vec" }],
 ];
 
-for (const [name, config] of KEYED) {
+for (const [name, config, values = narrow] of KEYED) {
+  const width = values.shape[1];
   const what = `${name} ${Object.values(config).slice(1).join(" ")}`;
 
   check(`${what}: promises, batches, vectors, leading dimensions and a memory give the same`, async (ra) => {
@@ -45,26 +58,26 @@ for (const [name, config] of KEYED) {
     const output = attention.forwardSync(query, keys, values);
     close(await attention.forward(query, keys, values), found(output), 0);
     const vector = attention.forwardSync(row(query, 0), keys, values);
-    close(vector, { data: output.slice(0, 3), shape: [3] });
+    close(vector, { data: output.slice(0, width), shape: [width] });
     const [one, two] = await attention.forwardBatch([[query, keys, values], { query, keys, values }]);
     close(one, found(output), 0);
     close(two, found(output), 0);
     const [q, k] = [stacked(query, scaled(query, -1)), stacked(keys, keys)];
     const both = attention.forwardSync(q, k, values); // the values are those of both items
-    close(both.slice(0, 15), { data: output }, 1e-6, "the first of two");
-    equal(both.shape, [2, 5, 3], "the shape");
+    close(both.slice(0, 5 * width), { data: output }, 1e-6, "the first of two");
+    equal(both.shape, [2, 5, width], "the shape");
     const bank = ra.memorySync(first(keys, 4), first(values, 4));
     attention.forwardSync(query, bank);
     bank.appendSync(
       { data: keys.data.slice(16), shape: [3, 4] },
-      { data: values.data.slice(12), shape: [3, 3] },
+      { data: values.data.slice(4 * width), shape: [3, width] },
     );
     close(attention.forwardSync(query, bank), found(output), 1e-6, "with a memory");
     const weights = attention.attentionWeightsSync(query, keys);
     close(attention.attentionWeightsSync(query, bank), found(weights), 1e-6, "weights with a memory");
     let i = 0;
     for await (const streamed of attention.forwardStream(query, keys, values))
-      close(streamed, { data: output.slice(3 * i, 3 * ++i), shape: [3] }, 1e-6, "a stream");
+      close(streamed, { data: output.slice(width * i, width * ++i), shape: [width] }, 1e-6, "a stream");
     bank.free();
     attention.free();
   });
@@ -82,7 +95,7 @@ for (const [name, config] of KEYED) {
     const causal = attention.forwardSync(query, keys, values, { causal: true });
     for (let i = 0; i < 5; i++) {
       const seen = attention.forwardSync(row(query, i), first(keys, i + 3), first(values, i + 3));
-      close(causal.slice(3 * i, 3 * i + 3), { data: seen }, 2e-6, `row ${i} of a causal call`);
+      close(causal.slice(width * i, width * i + width), { data: seen }, 2e-6, `row ${i} of a causal call`);
     }
     const weights = attention.attentionWeightsSync(query, keys, { mask });
     for (let i = 0; i < 5; i++) {
@@ -108,7 +121,7 @@ for (const [name, config] of KEYED) {
     await throws(() => attention.forward(query, keys, values, { maks: 1 }), UnsupportedError, /unknown option 'maks'/);
     await throws(() => attention.forward(query, keys, values, { training: true }), UnsupportedError, /pyodide/);
     await throws(() => attention.backward(values), UnsupportedError, /pyodide/);
-    equal(attention.forwardSync(query, keys, values).shape, [5, 3], "the shape after an error");
+    equal(attention.forwardSync(query, keys, values).shape, [5, width], "the shape after an error");
     attention.free();
     await throws(() => attention.forward(query, keys, values), api.RuntimeLostError, /was disposed/);
   }); // biome-ignore format: a line a refusal
@@ -134,6 +147,38 @@ check("random features and parameters come from the seed as NumPy draws them", (
     graph: [
       { dim: 2, edgeDim: 1, numHeads: 2, seed: 11 },
       { query_weight: [-0.90981364, -0.0017688685], output_weight: [0.39888215, -0.55037874], edge_weight: [0.4818525, 0.035022471] },
+    ],
+    temporal: [
+      { dim: 3, encoding: "time2vec", timeDim: 4, seed: 11 },
+      {
+        time_frequency: [0.034192767, 1.3597475, 1.2247211],
+        time_phase: [-0.29796952, -0.52738422, 0.56972635],
+        time_query_weight: [0.83014297, 0.22568455, -0.2425776],
+        time_keys_weight: [0.89047903, -0.54714215, 0.099489301],
+      },
+    ],
+    dual_space: [
+      { dim: 4, numHeads: 2, seed: 11, adaptiveCurvature: true, curvature: -0.5, fusionWeight: 0.25 },
+      {
+        query_euclidean_weight: [-0.7428596, -0.0014442751, 0.20299672],
+        query_hyperbolic_weight: [0.89665693, 0.24376719, -0.26201376],
+        keys_euclidean_weight: [0.34072116, 0.024764627, 0.63347286],
+        keys_hyperbolic_weight: [-0.2934503, 0.18319061, -0.52939755],
+        values_weight: [-0.72206253, 0.68579566, -0.12133242],
+        output_weight: [-0.58920264, 0.85985214, -0.069773972],
+        space_weights: [0.75, 0.25],
+        log_curvature: [-Math.LN2],
+      },
+    ],
+    hierarchical: [
+      { dim: 3, seed: 11 },
+      {
+        item_weight: [-0.7428596, -0.0014442751, 0.20299672],
+        item_bias: [0, 0, 0],
+        item_context: [0.2985526, -0.32089999, 0.027899742],
+        summary_weight: [0.32568592, -0.44938236, -0.72406387],
+        summary_context: [-0.72380102, 0.13161197, -0.040111136],
+      },
     ],
   };
   for (const [name, [config, expected]] of Object.entries(drawn)) {
@@ -206,15 +251,16 @@ check("what these kernels do not cover is refused by name", async (ra, { Unsuppo
     await throws(() => ra.create(name, config), Expected, message);
   const linear = ra.createSync("linear", { dim: 4 });
   const perQuery = { mask: { data: new Uint8Array(35).fill(1), shape: [5, 7] } };
-  await throws(() => linear.forward(query, keys, values, perQuery), UnsupportedError, /^mask is \(5, 7\), one row for each query/);
-  await throws(() => linear.forward(query, keys, values, { mask: { type: "window", window: 2 } }), UnsupportedError, /^mask is a window/);
-  await throws(() => linear.forward(query, keys, values, { bias: [1] }), UnsupportedError, /^unknown option 'bias'/);
+  await throws(() => linear.forward(query, keys, narrow, perQuery), UnsupportedError, /^mask is \(5, 7\), one row for each query/);
+  await throws(() => linear.forward(query, keys, narrow, { mask: { type: "window", window: 2 } }), UnsupportedError, /^mask is a window/);
+  await throws(() => linear.forward(query, keys, narrow, { bias: [1] }), UnsupportedError, /^unknown option 'bias'/);
   linear.free();
 }); // biome-ignore format: a table
 
 check("2 000 of these made and disposed leave the heap where it was", (ra) => {
   const all = [
-    ...[...KEYED, ...TIMED].map((kind) => [...kind, [query, keys, values]]),
+    ...[...KEYED, ...TIMED].map(([name, config, values = narrow]) => [name, config, [query, keys, values]]),
+    ["hierarchical", { dim: 4 }, [keys, { data: Int32Array.of(0, 2, 2, 0, 1, 1, 0), shape: [7] }]],
     ...EDGED.map((kind) => [...kind, [nodes, edgeIndex, features]]),
   ];
   const round = (i) => {

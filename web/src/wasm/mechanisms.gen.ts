@@ -19,15 +19,19 @@ export const PARTS = {
   edges: { edge_featured: "EdgeFeaturedAttention", graph: "GraphAttention" },
   moe: { moe: "MoEAttention" },
   positions: { graph_rope: "GraphRoPEAttention", temporal: "TemporalAttention" },
+  dual_space: { dual_space: "DualSpaceAttention" },
+  hierarchical: { hierarchical: "HierarchicalAttention" },
 } as const;
 
 /** The names of the classes' mechanisms. */
 export interface NameOf {
   CrossAttention: "cross_attention";
+  DualSpaceAttention: "dual_space";
   EdgeFeaturedAttention: "edge_featured";
   FlashAttention: "flash";
   GraphAttention: "graph";
   GraphRoPEAttention: "graph_rope";
+  HierarchicalAttention: "hierarchical";
   HyperbolicAttention: "hyperbolic";
   LinearAttention: "linear";
   LocalGlobalAttention: "local_global";

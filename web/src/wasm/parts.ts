@@ -19,5 +19,7 @@ export const FETCH: Readonly<Record<Exclude<keyof typeof PARTS, "plain">, () => 
   linear: () => import("./linear.js"),
   edges: () => import("./edges.js"),
   moe: () => import("./moe.js"),
+  dual_space: () => import("./dual_space.js"),
+  hierarchical: () => import("./hierarchical.js"),
   positions: () => import("./positions.js"),
 };

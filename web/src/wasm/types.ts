@@ -172,12 +172,25 @@ interface Answer {
 interface TemporalMethods {
   compute: [[sequence: ArrayInput, timestamps?: ArrayInput | null], Answer];
 }
+interface SpaceMethods {
+  getSpaceContributions: [[query: ArrayInput, keys: ArrayInput | KernelMemory], [Tensor, Tensor]];
+}
+type Levels = [items: ArrayInput, levels: ArrayInput, options?: LevelOptions];
+type LevelOptions = CallOptions & { levelWeights?: ArrayInput | null; checkFinite?: boolean };
+interface LevelMethods {
+  compute: [
+    [hierarchicalFeatures: ArrayInput | readonly ArrayInput[], levelWeights?: ArrayInput | null],
+    { values: Tensor; weights: Tensor[]; metadata: Record<string, unknown> },
+  ];
+}
 interface MethodsOf {
   cross_attention: HeadMethods<CrossInputs, Keyed>;
+  dual_space: Methods<Inputs, Keyed> & SpaceMethods;
   edge_featured: EdgeMethods & EdgeFeaturedMethods;
   flash: Methods<Inputs, Keyed>;
   graph: EdgeMethods & GraphMethods;
   graph_rope: Keeps<Positions> & RotaryMethods;
+  hierarchical: Methods<Levels, Levels> & LevelMethods;
   hyperbolic: Methods<Inputs, Keyed> & BallMethods;
   linear: Methods<Inputs, Keyed>;
   local_global: Methods<Inputs, Keyed>;
