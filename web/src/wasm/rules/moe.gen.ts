@@ -48,16 +48,12 @@ export const RULES: readonly Rules[] = [
 export const ELSEWHERE: readonly string[] = [
   "auto",
   "cross_space",
-  "dual_space",
   "dynamic_head",
   "gin",
-  "graph_rope",
-  "hierarchical",
   "hnsw_aware",
   "learned_routing",
   "manifold",
   "mixed_curvature",
   "sage",
   "structural",
-  "temporal",
 ];
