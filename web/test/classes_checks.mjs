@@ -278,14 +278,44 @@ kernelChecks.push([
 ]);
 
 kernelChecks.push([
+  "positions, time, two spaces and levels answer at once, and by promises the same",
+  async ({ GraphRoPEAttention, TemporalAttention, DualSpaceAttention, HierarchicalAttention }) => {
+    const [q, k, v] = [random([4], 1).data, random([3, 4], 3), random([3, 4], 4)];
+    const rope = GraphRoPEAttention.simple(4, 32);
+    assert(rope.maxPosition === 32 && GraphRoPEAttention.distanceToPosition(40, 32) === 32, "positions");
+    const turned = rope.computeWithPositions(q, k, v, 0, [0, 1, 2]);
+    close(rope.computeWithPositions(q, k, v, 5, [5, 6, 7]), { data: turned, shape: [4] }, 1e-5);
+    const later = await rope.computeWithPositionsAsync(q, k, v, 0, [0, 1, 2]);
+    close(later, { data: turned, shape: [4] }, 0);
+    const quarter = rope.applyRotary(Float32Array.of(1, 0, 0, 0), Math.PI / 2);
+    close(quarter, { data: [0, 0, 1, 0], shape: [4] }, 1e-6);
+    const time = new TemporalAttention({ dim: 4 });
+    const seen = time.compute(random([4, 4], 5), [0, 1, 5, 9]);
+    close(seen.weights.slice(0, 4), { data: [1, 0, 0, 0] }, 1e-6); // the first sees itself alone
+    close((await time.computeAsync(random([4, 4], 5), [0, 1, 5, 9])).values, { data: seen.values, shape: [4, 4] }, 0);
+    const dual = DualSpaceAttention.simple(4, 4, 2, -1);
+    const eight = random([3, 8], 2);
+    const output = dual.forward(eight, eight, eight);
+    close(await dual.forwardAsync(eight, eight, eight), { data: output, shape: [3, 8] }, 0);
+    const { weights } = dual.compute(rowsOf(eight), rowsOf(eight), rowsOf(eight));
+    assert(weights.shape.join() === "2,3,3", `weights are (${weights.shape})`);
+    const levels = new HierarchicalAttention({ dim: 4 });
+    const features = [[Array.from(q)], lists(k), lists(v)];
+    close(levels.compute(features, [1, 0, 0]).values, { data: q, shape: [4] }); // the others count for nothing
+    close((await levels.computeAsync(features, [1, 0, 0])).values, { data: q, shape: [4] });
+    for (const each of [rope, time, dual, levels]) each.free();
+  },
+]); // biome-ignore format: a line a claim
+
+kernelChecks.push([
   "what the kernels do not have is said by name, and so is every wrong argument",
   async (module) => {
     const { ScaledDotProductAttention, MultiHeadAttention } = module;
     const { UnsupportedError, DimensionMismatchError, OutOfBoundsError, InvalidConfigError } = module;
     await throws(
-      () => new module.TemporalAttention(8),
+      () => new module.Attention({ type: "Auto", hiddenDim: 8 }),
       UnsupportedError,
-      /^TemporalAttention needs init.*pyodide/,
+      /^AutoAttention needs init.*pyodide/,
     );
     await throws(() => new MultiHeadAttention(8, 3), InvalidConfigError, /^dim is 8/);
     await throws(() => new MultiHeadAttention(8, 2, 0, 1), UnsupportedError, /^4 arguments came/);

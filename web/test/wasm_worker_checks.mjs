@@ -79,6 +79,28 @@ check("mixtures of experts answer as in this thread", async (ra, api) => {
   await moe.dispose();
 });
 
+check("positions, times, two spaces and levels answer as in this thread", async (ra) => {
+  const rope = await ra.create("graph_rope", { dim: 8 });
+  const here = { queryPositions: [3, 3, 3, 3, 3], keyPositions: 3 }; // as far away as none
+  close(await rope.forward(query, keys, values, here), attention(query, keys, values).output);
+  close(await rope.applyRotary([[1, 0, 0, 0, 0, 0, 0, 0]], [Math.PI]), { data: [-1, 0, 0, 0, 0, 0, 0, 0], shape: [1, 8] });
+  const temporal = new ra.TemporalAttention({ dim: 8, causal: false, theta: 1e9 }); // adds as much to every key
+  const stamps = [1.7e12, 1.7e12 + 1, 1.7e12 + 2, 1.7e12 + 5, 1.7e12 + 5, 1.7e12 + 6, 1.7e12 + 9];
+  close(await temporal.forward(query, keys, values, { keyTimes: stamps }), attention(query, keys, values).output, 1e-5);
+  const causal = new ra.TemporalAttention({ dim: 8, theta: 1e9 });
+  const seen = { data: Array.from({ length: 35 }, (_, i) => stamps[i % 7] <= stamps[2 + Math.floor(i / 7)]), shape: [5, 7] };
+  const wanted = attention(query, keys, values, { mask: seen }).output;
+  close(await causal.forward(query, keys, values, { keyTimes: stamps }), wanted, 1e-5); // numbers that float32 does not tell apart
+  const dual = await ra.create("dual_space", { dim: 8, numHeads: 2 });
+  const [flat, curved] = await dual.getSpaceContributions(query, keys);
+  assert(flat.shape.join() === "2,5,7" && curved.every((part) => part < 0), "expected distances below 0");
+  const levels = await ra.create("hierarchical", { dim: 8 });
+  const { values: output, weights } = await levels.compute([query, keys], [0, 1]);
+  close(await levels.forward(keys, [0, 0, 0, 0, 0, 0, 0]), { data: output, shape: [8] }, 1e-6);
+  assert(weights.map(({ length }) => length).join() === "5,7", `weights are of ${weights.map(({ length }) => length)}`);
+  await Promise.all([rope, temporal, causal, dual, levels].map((each) => each.dispose()));
+}); // biome-ignore format: a line a claim
+
 check("parameters go out and come back", async (ra) => {
   const [one, two] = [1, 2].map((seed) => new ra.MultiHeadAttention({ dim: 8, numHeads: 2, seed }));
   const output = await one.forward(query, keys, keys);
