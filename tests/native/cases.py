@@ -335,42 +335,6 @@ def rows() -> None:
         engine.normalize_rows_backward(x, grad, dim)
 
 
-@case(tolerance=5e-6)
-def balls_row_by_row() -> None:
-    """Every map of points, most of them inside of the ball; midpoints of sums and by weights."""
-    for dim in (*range(1, 36), 64, 130):
-        random = np.random.default_rng(dim)
-        rows, c = 1 + dim % 4, 0.5 + dim % 3
-        x, y = (points(random, "poincare", rows, dim, c) for _ in range(2))
-        outside = np.concatenate([x[:-1], normal(random, 1, dim) * np.float32(9)])
-        for operation, source in enumerate((outside, x, x, x, outside, None, x, x)):
-            given = source
-            if given is None:
-                given = np.concatenate([x, 4 * np.ones((rows, 1), np.float32)], axis=1)
-            out = np.zeros((rows, 1 if operation == 6 else dim + (operation == 2)), np.float32)
-            other = y if operation > 5 else None
-            kernels.active.ball_rows(given, other, out, rows, dim, operation, c, 1e-6)
-        weights = random.random((3, rows)).astype(np.float32)
-        weights /= weights.sum(axis=1, keepdims=True)
-        kernels.active.ball_midpoints(weights, x, np.zeros((3, dim), np.float32), 3, rows, dim, c, 1e-6)
-
-
-@case()
-def features_of_rows() -> None:
-    """Maps of rows and their addends, whole vectors and rests; orthogonal rows."""
-    for dim in (*range(1, 36), 64, 130):
-        random = np.random.default_rng(dim)
-        rows = 1 + dim % 5
-        x, addend = normal(random, rows, dim), normal(random, rows) if dim % 2 else None
-        for kind in range(4):
-            out = np.zeros(rows if kind == 0 else (rows, dim), np.float32)
-            kernels.active.feature_logs(x, addend if kind == 0 else None, out, rows, dim, kind, 0.7)
-    for dim, count in ((1, 1), (2, 1), (5, 5), (17, 9), (33, 33)):
-        random = np.random.default_rng(dim)
-        wide, lengths = random.standard_normal((dim, dim)), random.standard_normal((count, dim))
-        kernels.active.orthogonal_rows(wide, lengths, np.zeros((count, dim), np.float32), count, dim)
-
-
 @case()
 def rows_to_experts_and_back() -> None:
     """Choices with and without capacities, whole vectors and rests; rows gathered and scattered."""
@@ -385,23 +349,6 @@ def rows_to_experts_and_back() -> None:
         kernels.active.gather_rows(normal(random, rows, dim), index, out, rows, 4, dim)
         sums = np.zeros((rows, dim + 3), np.float32)
         kernels.active.scatter_rows(out, normal(random, 4), index, sums, rows, 4, dim, dim + 3, 0.5)
-
-
-@case()
-def weights_of_edges() -> None:
-    for index, (heads, dim) in enumerate(product((1, 2, 3), (1, 3, 8, 17, 33))):
-        random = np.random.default_rng(index)
-        n_query, n_key = 1 + index % 6, 1 + index % 9
-        counts = random.integers(0, 6, n_query)
-        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        indices = random.integers(0, n_key, indptr[-1])
-        query, keys = normal(random, n_query, heads, dim), normal(random, n_key, heads, dim)
-        bias = normal(random, heads, indices.size) if index % 2 else None
-        lse = 4 + normal(random, heads, n_query)
-        out = np.zeros((heads, indices.size), np.float32)
-        kernels.active.edge_weights(
-            query, keys, indptr, indices, bias, lse, out, heads, n_query, n_key, indices.size, dim, 0.3
-        )
 
 
 @case()

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from calls import Call, Program, recording
-from cases import CASES, Case
+from row_cases import CASES, Case
 
 if "RV_CALLS" not in os.environ:
     pytest.skip("needs $RV_CALLS: `python3 build_scripts/test.py --only sanitize` sets it", allow_module_level=True)

@@ -68,9 +68,10 @@ def test_a_query_sees_the_keys_of_its_time_and_before(n_query: int, n_key: int, 
     times, key_times = (np.sort(random.integers(0, 40, n)).astype(np.float64) for n in (n_query, n_key))
     n_tiles = -(-n_query // tile_rows)
     indptr = np.zeros(n_tiles + 1, np.int64)
-    runs = np.zeros((2 * (n_tiles + 1), 3), np.int64)
+    runs = np.full((2 * n_tiles, 3), -7, np.int64)
     bits = np.zeros(n_key, np.int64)
-    assert kernels.active.seen_tiles(times, key_times, indptr, runs, bits, n_query, n_key, tile_rows) == kernels.OK
+    sizes = (n_query, n_key, tile_rows, n_tiles)
+    assert kernels.active.seen_tiles(times, key_times, indptr, runs, bits, *sizes) == kernels.OK
     seen = np.zeros((n_query, n_key), bool)
     for query in range(n_query):
         tile = query // tile_rows
@@ -78,14 +79,16 @@ def test_a_query_sees_the_keys_of_its_time_and_before(n_query: int, n_key: int, 
             own = bits[at : at + end - begin].view(np.uint64) >> np.uint64(query % tile_rows) & np.uint64(1)
             seen[query, begin:end] = True if at < 0 else own == 1
     assert np.array_equal(seen, key_times <= times[:, None])
+    assert (runs[indptr[-1] :] == 0).all()
 
 
 def test_times_out_of_order_are_refused() -> None:
     order, disorder = np.array([0.0, 1.0, 2.0]), np.array([0.0, 2.0, 1.0])
-    room = [np.zeros(n, np.int64) for n in (5, 24, 3)]
+    room = [np.zeros(n, np.int64) for n in (4, 18, 3)]
     for pair in ((order, disorder), (disorder, order)):
-        assert kernels.active.seen_tiles(*pair, *room, 3, 3, 1) == kernels.BAD_ARGUMENT
-    assert kernels.active.seen_tiles(order, order, *room, 3, 3, 65) == kernels.BAD_ARGUMENT
+        assert kernels.active.seen_tiles(*pair, *room, 3, 3, 1, 3) == kernels.BAD_ARGUMENT
+    for tile_rows, n_tiles in ((0, 1), (65, 1), (2, 1), (1, 2)):
+        assert kernels.active.seen_tiles(order, order, *room, 3, 3, tile_rows, n_tiles) == kernels.BAD_ARGUMENT
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 35])

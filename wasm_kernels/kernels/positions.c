@@ -72,13 +72,13 @@ static int in_order(const double *times, int64_t n) {
 static int32_t rv_seen_tiles(const rv_seen_tiles_args *args) {
   const int64_t n_query = args->n_query, rows = args->tile_rows;
   const double *times = args->query_time;
-  if (rows < 1 || rows > 64 || !in_order(times, n_query) || !in_order(args->key_time, args->n_key))
-    return RV_BAD_ARGUMENT;
-  int64_t n_runs = 0, n_bits = 0, tile = 0;
+  if (rows < 1 || rows > 64 || args->n_tiles != (n_query + rows - 1) / rows) return RV_BAD_ARGUMENT;
+  if (!in_order(times, n_query) || !in_order(args->key_time, args->n_key)) return RV_BAD_ARGUMENT;
+  int64_t n_runs = 0, n_bits = 0;
   rv_run *runs = (rv_run *)args->runs;
   args->tile_indptr[0] = 0;
-  for (int64_t first = 0; first < n_query; first += rows) {
-    const int64_t last = rv_min_int(first + rows, n_query) - 1;
+  for (int64_t tile = 0; tile < args->n_tiles; tile++) {
+    const int64_t first = tile * rows, last = rv_min_int(first + rows, n_query) - 1;
     const int64_t low = keys_until(args->key_time, args->n_key, times[first]);
     const int64_t high = keys_until(args->key_time, args->n_key, times[last]);
     if (low > 0) runs[n_runs++] = (rv_run){0, low, -1};
@@ -87,8 +87,10 @@ static int32_t rv_seen_tiles(const rv_seen_tiles_args *args) {
       while (from < last && times[from] < args->key_time[key]) from++;
       args->run_bits[n_bits++] = (int64_t)(bits_below(last + 1 - first) & ~bits_below(from - first));
     }
-    args->tile_indptr[++tile] = n_runs;
+    args->tile_indptr[tile + 1] = n_runs;
   }
+  for (; n_runs < 2 * args->n_tiles; n_runs++) runs[n_runs] = (rv_run){0, 0, 0};
+  for (; n_bits < args->n_key; n_bits++) args->run_bits[n_bits] = 0;
   return RV_OK;
 }
 

@@ -27,11 +27,11 @@ def waves(
 @body
 def seen_tiles(
     query_time: Array, key_time: Array, tile_indptr: Array, runs: Array, run_bits: Array,
-    n_query: int, n_key: int, tile_rows: int,
+    n_query: int, n_key: int, tile_rows: int, n_tiles: int,
 ) -> int:  # fmt: skip
     """The keys of a query's own time and before, as tiles of queries: runs of keys, and bits of those that only some of
     a tile's queries see."""
-    if not 1 <= tile_rows <= 64:
+    if not 1 <= tile_rows <= 64 or n_tiles != -(-n_query // tile_rows):
         return BAD_ARGUMENT
     times, keys = query_time.reshape(-1)[:n_query], key_time.reshape(-1)[:n_key]
     counts = np.searchsorted(keys, times, side="right")
@@ -49,8 +49,9 @@ def seen_tiles(
         bits += [sum(1 << i for i, count in enumerate(own) if count > key) for key in range(low, high)]
         pointers.append(len(found))
     tile_indptr.reshape(-1)[: len(pointers)] = pointers
-    runs.reshape(-1)[: 3 * len(found)] = np.array(found, np.int64).reshape(-1)
-    run_bits.reshape(-1)[: len(bits)] = np.array(bits, np.uint64).astype(np.int64)
+    found += [(0, 0, 0)] * (2 * n_tiles - len(found))
+    runs.reshape(-1)[: 6 * n_tiles] = np.array(found, np.int64).reshape(-1)
+    run_bits.reshape(-1)[:n_key] = np.array(bits + [0] * (n_key - len(bits)), np.uint64).astype(np.int64)
     return OK
 
 

@@ -81,7 +81,15 @@ export class Scored {
   readonly #weigh: Weighing;
   readonly #aux: KernelCall<"rows" | "dim" | "n_segments" | "x" | "segments" | "spaces" | "out">;
   readonly #tiles: KernelCall<
-    "n_query" | "n_key" | "tile_rows" | "query_time" | "key_time" | "tile_indptr" | "runs" | "run_bits"
+    | "n_query"
+    | "n_key"
+    | "tile_rows"
+    | "n_tiles"
+    | "query_time"
+    | "key_time"
+    | "tile_indptr"
+    | "runs"
+    | "run_bits"
   >;
   readonly #areas: Readonly<Record<(typeof AREAS)[number], Area>>;
 
@@ -91,7 +99,7 @@ export class Scored {
     this.#weigh = kernels.call("attention_weights", [...SHARED, ...SCORES]);
     this.#aux = kernels.call("space_aux", ["rows", "dim", "n_segments", "x", "segments", "spaces", "out"]);
     this.#tiles = kernels.call("seen_tiles", [
-      "n_query", "n_key", "tile_rows", "query_time", "key_time", "tile_indptr", "runs", "run_bits",
+      "n_query", "n_key", "tile_rows", "n_tiles", "query_time", "key_time", "tile_indptr", "runs", "run_bits",
     ]); // biome-ignore format: in the order of kernels.def
     this.#areas = Object.fromEntries(AREAS.map((name) => [name, kernels.area()])) as Record<
       (typeof AREAS)[number],
@@ -309,7 +317,7 @@ export class Scored {
     }
     const [nQuery, nKey] = [until.query.length, until.keys.length];
     const n = Math.ceil(nQuery / TILE_ROWS);
-    const counts = { tile_indptr: n + 1, runs: 6 * (n + 1), run_bits: nKey };
+    const counts = { tile_indptr: n + 1, runs: 6 * n, run_bits: nKey };
     const pointers = TILES.map((name) =>
       kernels.stageIntegers(this.#areas[name], new Uint8Array(counts[name])),
     );
@@ -320,6 +328,7 @@ export class Scored {
     const { words } = kernels; // after all that may have made the memory grow
     words[own.n_query] = nQuery;
     words[own.n_key] = nKey;
+    words[own.n_tiles] = n;
     words[own.tile_rows] = words[slots.tile_rows] = TILE_ROWS;
     words[slots.n_runs] = 2 * n;
     words[slots.n_bits] = nKey;
