@@ -40,6 +40,24 @@ check("the functions of the ball are their formulas", async (ra, api) => {
   same.free();
 }); // biome-ignore format: a line a refusal
 
+check("a curvature that is learned counts as it is now, in a memory too", async (ra, { InvalidConfigError }) => {
+  const learned = ra.createSync("hyperbolic", { dim: 4, curvature: -0.5, adaptiveCurvature: true });
+  const fixed = [-0.5, -2].map((curvature) => ra.createSync("hyperbolic", { dim: 4, curvature }));
+  const bank = ra.memorySync(keys, values);
+  const state = learned.stateDictSync();
+  close(state.log_curvature, { data: [-Math.LN2], shape: [1] }, 1e-7);
+  for (const each of fixed) {
+    learned.loadStateDictSync({ log_curvature: [Math.log(-each.curvature)] });
+    assert(Math.abs(learned.curvature - each.curvature) < 1e-6, `the curvature is ${learned.curvature}`);
+    const output = each.forwardSync(query, keys, values);
+    close(learned.forwardSync(query, keys, values), found(output), 1e-6);
+    close(await learned.forward(query, bank), found(output), 1e-6, "with a memory");
+    assert(Math.abs(learned.poincareDistanceSync(row(keys, 0), row(keys, 1)) - each.poincareDistanceSync(row(keys, 0), row(keys, 1))) < 1e-6, "the distance is another");
+  }
+  await throws(() => fixed[0].loadStateDict(state), InvalidConfigError, /has unknown log_curvature/);
+  for (const each of [bank, learned, ...fixed]) each.free();
+}); // biome-ignore format: a line a claim
+
 check("midpoints near the boundary keep their digits, in a batch and with a memory", (ra) => {
   // Two points at 0.9999 of the radius, mirror images: by symmetry the midpoint is on the axis between them, and of
   // rows (a, b) and (a, -b) it is A / (B + sqrt(B^2 - A^2)) with A = 2 l a, B = 2 (l - 1), weights halves.

@@ -1,4 +1,6 @@
 /** HyperbolicAttention: distances in the ball, and means there, of points that the kernels bring inside. */
+
+import type { Rules } from "../description.js";
 import {
   EmptyInputError,
   InvalidConfigError,
@@ -8,7 +10,7 @@ import {
 import { type Tensor, tensor } from "../tensor.js";
 import type { ScoreOptions } from "./addends.js";
 import { steps } from "./addends.js";
-import { newOutput } from "./attention.js";
+import { type Home, newOutput } from "./attention.js";
 import { Ball, INPUT_EPS, type Operation, OUTPUT_EPS } from "./ball.js";
 import { Bank } from "./bank.js";
 import type { Scoring } from "./engine.js";
@@ -24,6 +26,7 @@ import {
   sizeOf,
   written,
 } from "./numbers.js";
+import { Parameters } from "./parameters.js";
 import { Scored, type Space, type Spaces } from "./scored.js";
 import { type Settings, shown } from "./settings.js";
 import { type Binding, broadcast, mismatch } from "./signature.js";
@@ -47,13 +50,25 @@ interface Points {
 type BankArrays = readonly [keys: Resident, aux: Resident, summed: Resident, inside: Resident];
 
 class Hyperbolic extends Lasting {
-  /** Of the space, below 0. */
+  constructor(home: Home, mechanism: Rules, config: object) {
+    super(home, mechanism, config);
+    const { adaptive_curvature: isLearned, curvature, seed } = this.settings as Record<string, number>;
+    if (!isLearned) return;
+    const draw = (): Float32Array => Float32Array.of(Math.log(-(curvature as number)));
+    this.parameters = new Parameters(home, [{ name: "log_curvature", shape: [1], draw }], seed as number);
+    home.own(this, this.parameters.release);
+  }
+
+  /** Of the space as it is now, below 0. */
   get curvature(): number {
-    return this.settings.curvature as number;
+    if (!this.parameters) return this.settings.curvature as number;
+    return -Math.exp(this.engine.kernels.read(this.parameters.at("log_curvature"), 1)[0] as number);
   }
 
   protected override heeds(setting: string): boolean {
-    return super.heeds(setting) || ["curvature", "model", "aggregation"].includes(setting);
+    return (
+      super.heeds(setting) || ["curvature", "adaptive_curvature", "model", "aggregation"].includes(setting)
+    );
   }
 
   protected override checkSettings({ curvature, aggregation }: Settings): void {
@@ -305,8 +320,8 @@ class Hyperbolic extends Lasting {
 
   /** A memory's rows as they are read here, which it keeps. */
   protected override ofMemory(memory: Bank): BankArrays {
-    const { curvature, model, aggregation } = this.settings;
-    return memory.derive(`hyperbolic ${curvature} ${model} ${aggregation}`, () => {
+    const { model, aggregation } = this.settings;
+    return memory.derive(`hyperbolic ${this.curvature} ${model} ${aggregation}`, () => {
       const made: Resident[] = [];
       const hold = (shape: Shape): Resident => {
         const array = this.engine.staging.hold(shape);
