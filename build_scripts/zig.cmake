@@ -24,5 +24,5 @@ set(CMAKE_C_LINK_EXECUTABLE "\"${ZIG}\" wasm-ld -shared --experimental-pic --no-
 --export-if-defined=PyInit__kernels_relaxed <OBJECTS> -o <TARGET>")
 if(RV_STANDALONE)
   set(CMAKE_C_LINK_EXECUTABLE "\"${ZIG}\" wasm-ld --no-entry --strip-all -O3 --gc-sections --stack-first \
--z stack-size=65536 --initial-memory=1048576 --max-memory=4294967296 <OBJECTS> -o <TARGET>")
+-z stack-size=65536 --initial-memory=1048576 --max-memory=4294967296 <LINK_FLAGS> <OBJECTS> -o <TARGET>")
 endif()

@@ -58,6 +58,7 @@ const PIECES = {
   wasm_memory: "memory.ts",
   wasm_moe: "moe.ts",
   wasm_positions: "positions.ts",
+  wasm_threads: "threads/index.ts",
 };
 
 async function buildLibrary() {
@@ -105,7 +106,11 @@ async function buildVariant({ folder, options, plugins }) {
       ],
     })),
     {
-      entryPoints: { worker: join(WEB, "src/worker.ts"), wasm_worker: join(WEB, "src/wasm/worker.ts") },
+      entryPoints: {
+        worker: join(WEB, "src/worker.ts"),
+        wasm_worker: join(WEB, "src/wasm/worker.ts"),
+        wasm_thread: join(WEB, "src/wasm/threads/thread.ts"),
+      },
       plugins,
     },
   ];
@@ -200,7 +205,7 @@ function assetsAbove() {
   return {
     name: "assets-above",
     setup: ({ onLoad }) =>
-      onLoad({ filter: /\/src\/(load|wasm\/module)\.ts$/ }, async ({ path }) => ({
+      onLoad({ filter: /\/src\/(load|wasm\/module|wasm\/threads\/index)\.ts$/ }, async ({ path }) => ({
         contents: (await readFile(path, "utf8")).replace(shared, '"../'),
         loader: "ts",
       })),

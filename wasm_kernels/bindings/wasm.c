@@ -4,6 +4,11 @@
  *   rv_alloc(bytes), rv_free    memory, 64-byte aligned; 0 where there is none left. Growth detaches the host's views
  *   rv_call_kernel(index, call) the kernel's status, or a fault: -(kind * 64 + index of the integer or buffer)
  *
+ * Where several threads have an instance each on one shared memory, one of them alone allocates and checks; the others run:
+ *
+ *   rv_check_call(index, call)  0 or a fault; scratch is written into the call, with its count
+ *   rv_run_kernel(index, call)  the status of a call that was checked, on the scratch that it names
+ *
  * Every buffer is checked for length, place, alignment and overlap before C runs; scratch memory is lent here. */
 #include "rv.h"
 
@@ -173,6 +178,14 @@ int32_t RV_EXPORT(rv_call_kernel)(int32_t index, rv_call *call) {
   const int32_t refused = check(&rv_kernel_specs[index], call);
   return refused ? refused : rv_targets[0]->kernels[index](call);
 }
+
+#ifdef __wasm_atomics__
+int32_t RV_EXPORT(rv_check_call)(int32_t index, rv_call *call) {
+  return index < 0 || index >= rv_kernel_count ? fault(RV_NO_KERNEL, 0) : check(&rv_kernel_specs[index], call);
+}
+
+int32_t RV_EXPORT(rv_run_kernel)(int32_t index, const rv_call *call) { return rv_targets[0]->kernels[index](call); }
+#endif
 
 /* ---- what the host needs to know ---- */
 

@@ -6,9 +6,10 @@ import { AttentionError, InputTooLargeError, RuntimeLostError } from "../errors.
 import { LentMemory } from "../lent_memory.js";
 import { type Area, BAD_ARGUMENT, KernelCall, type Kernels } from "../wasm/kernels.js";
 import type { NumberArray } from "../wasm/numbers.js";
+import { WORTH_A_THREAD } from "../wasm/plan.js";
 import type { Addon, KernelSpec, Target } from "./addon.js";
 import { Arguments } from "./own.js";
-import { execute, Plan, WORTH_A_THREAD } from "./plan.js";
+import { execute, NativePlan } from "./plan.js";
 
 /** Bytes that an array may have; 2^53 / SPACE arrays may be alive. */
 const SPACE = 2 ** 34;
@@ -81,14 +82,14 @@ export class NativeKernels implements Kernels {
   #used = 0;
   #blocks = 0;
   #running = 0;
-  #plan: Plan | undefined;
+  #plan: NativePlan | undefined;
   readonly #lent = new LentMemory(KEPT_COPIES);
 
   constructor(
     addon: Addon,
     target: string,
     /** How many threads a large asynchronous call may use. */
-    private readonly threads: number,
+    readonly threads: number,
   ) {
     this.backend = target;
     this.#target = addon.open(target);
@@ -267,7 +268,7 @@ export class NativeKernels implements Kernels {
    */
   async later<A extends readonly unknown[], R>(args: A, body: (...args: A) => R): Promise<R> {
     const given = new Arguments(args, this.#lent);
-    const plan = new Plan();
+    const plan = new NativePlan();
     const result = this.#with(plan, () => body(...given.here));
     // where a number was met that is not finite, the call in this thread judges it, and names it
     if (plan.work < WORTH_A_THREAD) return this.#runHere(plan) === 0 ? result : body(...given.here);
@@ -287,7 +288,7 @@ export class NativeKernels implements Kernels {
     return body(...own);
   }
 
-  #runHere(plan: Plan): number {
+  #runHere(plan: NativePlan): number {
     try {
       return plan.runHere(this.#target);
     } catch (error) {
@@ -303,7 +304,7 @@ export class NativeKernels implements Kernels {
     return this.#with(undefined, body);
   }
 
-  #with<R>(plan: Plan | undefined, body: () => R): R {
+  #with<R>(plan: NativePlan | undefined, body: () => R): R {
     const before = this.#plan;
     this.#plan = plan;
     try {

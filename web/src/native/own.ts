@@ -1,14 +1,7 @@
 /** Arguments of an asynchronous call: read here and now as they are, or the call's own, copied or taken over. */
 import { type LentMemory, WORTH_RETURNING } from "../lent_memory.js";
-import { tensor } from "../tensor.js";
+import { isDerived, isPlain, isShared, mapped, plainCopy, shaped, type View } from "../wasm/own.js";
 
-/** Arrays and objects within one another, beyond any that a call takes. */
-const DEEPEST = 80;
-
-type View = Exclude<ArrayBufferView, DataView> & {
-  readonly shape?: readonly number[];
-  readonly length: number;
-};
 type ViewClass = new (buffer: ArrayBufferLike, offset: number, length: number) => View;
 
 /**
@@ -91,45 +84,4 @@ function takeOver(own: Map<View, unknown>): void {
     taken.set(buffer, mine);
     own.set(view, shaped(new (view.constructor as ViewClass)(mine, byteOffset, length), shape));
   }
-}
-
-const shaped = (view: View, shape: readonly number[] | undefined): View =>
-  shape ? (tensor(view as never, shape) as unknown as View) : view;
-
-const kindOf = (view: View): string =>
-  (view as unknown as { [Symbol.toStringTag]: string })[Symbol.toStringTag];
-
-/** Of a class made from the language's own: slice() of a Buffer shares its memory. */
-const isDerived = (view: View): boolean => view.constructor.name !== kindOf(view);
-
-/** A copy of such a one, in the language's own class. */
-function plainCopy(view: View): View {
-  type Class = new (from: View) => View;
-  const Plain = (globalThis as unknown as Record<string, Class>)[kindOf(view)] as Class;
-  return shaped(new Plain(view), view.shape);
-}
-
-/** Memory that several threads share cannot be detached, and whoever shares it knows that others read it. */
-const isShared = ({ buffer }: View): boolean =>
-  typeof SharedArrayBuffer !== "undefined" && buffer instanceof SharedArrayBuffer;
-
-/** Plain data with every typed array in it replaced; lists of numbers are copied, objects of the runtime stay. */
-function mapped(value: unknown, replace: (view: View) => unknown, depth = 0): unknown {
-  if (depth > DEEPEST) return value; // the checks of the call refuse it
-  if (ArrayBuffer.isView(value) && !(value instanceof DataView)) return replace(value as View);
-  if (Array.isArray(value)) {
-    return typeof value[0] === "number"
-      ? value.slice()
-      : value.map((item) => mapped(item, replace, depth + 1));
-  }
-  if (!isPlain(value)) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([name, item]) => [name, mapped(item, replace, depth + 1)]),
-  );
-}
-
-function isPlain(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
 }

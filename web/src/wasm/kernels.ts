@@ -40,6 +40,8 @@ export class KernelCall<Name extends string> {
 
 interface Entry {
   index: number;
+  /** Where its rv_kernel_spec lies. */
+  spec: number;
   buffers: string[];
   ints: string[];
   floats: string[];
@@ -49,6 +51,8 @@ interface Entry {
 export interface Kernels {
   /** The instruction set that they were compiled for: "wasm-simd128", "avx2" … */
   readonly backend: string;
+  /** How many threads a large asynchronous call may use; left out, one. */
+  readonly threads?: number;
   /** Bytes of keys and values that are worth copying at a time; Infinity where nothing is copied. */
   readonly window: number;
   /** Whether calls are under way that read what is resident: then it is replaced, never altered. */
@@ -93,12 +97,17 @@ export interface Kernels {
   next(): void;
   /** Computes before it returns, inside of `later` too. */
   now<R>(body: () => R): R;
+  /** Ends the threads, where there are some; no call is made after it. */
+  close?(): void;
 }
 
 /** Memory that is kept between calls and grows as it must. */
 export interface Area {
-  /** At least so many bytes; what they hold is lost when they grow. */
-  take(bytes: number): number;
+  /**
+   * At least so many bytes; what they hold is lost when they grow. Where the kernels alone write there (`ofKernels`), a
+   * call that is written down first has the same place again.
+   */
+  take(bytes: number, ofKernels?: boolean): number;
   /** Gives back what is above `most` bytes. */
   trim(most: number): void;
 }
@@ -108,25 +117,26 @@ export class ModuleKernels implements Kernels {
   /** What the module was compiled for: "wasm-simd128" … */
   readonly backend: string;
   readonly window = 512 << 10;
-  readonly isBusy = false;
   f32!: Float32Array;
   u8!: Uint8Array;
   words!: Int32Array;
   f64!: Float64Array;
-  readonly #exports: KernelExports;
-  readonly #table = new Map<string, Entry>();
-  readonly #blocks = { bytes: 0, ints: 0, floats: 0 };
+  protected readonly table = new Map<string, Entry>();
+  /** Bytes of a block, and where its integers and floats begin. */
+  protected readonly blocks: { readonly bytes: number; readonly ints: number; readonly floats: number };
 
-  constructor(exports: KernelExports) {
-    this.#exports = exports;
-    this.#refresh();
+  constructor(
+    protected readonly exports: KernelExports,
+    protected readonly memory = exports.memory,
+  ) {
+    this.refresh();
     const at = exports.rv_describe() >>> 2;
     const [target, kernels, count, kernelBytes, bufferBytes, bytes, ints, floats] = this.words.subarray(
       at,
       at + 8,
     );
     this.backend = this.#text(target as number);
-    this.#blocks = { bytes: bytes as number, ints: ints as number, floats: floats as number };
+    this.blocks = { bytes: bytes as number, ints: ints as number, floats: floats as number };
     for (let index = 0; index < (count as number); index++) {
       const spec = ((kernels as number) + index * (kernelBytes as number)) >>> 2;
       // rv_kernel_spec: name, three counts, then three lists of as many names
@@ -134,8 +144,9 @@ export class ModuleKernels implements Kernels {
         spec,
         spec + 7,
       );
-      this.#table.set(this.#text(name as number), {
+      this.table.set(this.#text(name as number), {
         index,
+        spec,
         buffers: this.#texts(buffers as number, nBuffers as number, bufferBytes as number),
         ints: this.#texts(intNames as number, nInts as number, 4),
         floats: this.#texts(floatNames as number, nFloats as number, 4),
@@ -143,20 +154,24 @@ export class ModuleKernels implements Kernels {
     }
   }
 
+  get isBusy(): boolean {
+    return false;
+  }
+
   get heap(): { bytes: number; used: number } {
-    return { bytes: this.u8.length, used: this.#exports.rv_bytes_used() >>> 0 };
+    return { bytes: this.u8.length, used: this.exports.rv_bytes_used() >>> 0 };
   }
 
   call<Name extends string>(kernel: string, names: readonly Name[]): KernelCall<Name> {
-    const entry = this.#table.get(kernel);
+    const entry = this.table.get(kernel);
     if (!entry) throw new AttentionError(`the module has no kernel ${kernel}`);
-    const pointer = this.alloc(this.#blocks.bytes);
-    this.u8.fill(0, pointer, pointer + this.#blocks.bytes);
+    const pointer = this.alloc(this.blocks.bytes);
+    this.u8.fill(0, pointer, pointer + this.blocks.bytes);
     const slot = (name: string): number => {
       for (const [list, start, step] of [
         [entry.buffers, 0, 16],
-        [entry.ints, this.#blocks.ints, 8],
-        [entry.floats, this.#blocks.floats, 8],
+        [entry.ints, this.blocks.ints, 8],
+        [entry.floats, this.blocks.floats, 8],
       ] as const) {
         const position = list.indexOf(name);
         if (position >= 0) return (pointer + start + position * step) >>> 2;
@@ -173,21 +188,20 @@ export class ModuleKernels implements Kernels {
   }
 
   run(call: KernelCall<string>): number {
-    const status = this.#exports.rv_call_kernel(call.index, call.pointer);
-    if (this.f32.length === 0) this.#refresh(); // detached: the call's scratch made the memory grow
-    if (status < 0 || status >= BAD_ARGUMENT) throw this.#fault(call, status);
-    return status;
+    const status = this.exports.rv_call_kernel(call.index, call.pointer);
+    if (this.hasGrown) this.refresh(); // for the call's scratch
+    return this.judged(call, status);
   }
 
   alloc(bytes: number): number {
-    const pointer = bytes < 2 ** 32 ? this.#exports.rv_alloc(bytes) >>> 0 : 0;
-    if (this.f32.length === 0) this.#refresh();
-    if (pointer === 0) throw full(bytes);
+    const pointer = bytes < 2 ** 32 ? this.exports.rv_alloc(bytes) >>> 0 : 0;
+    if (this.hasGrown) this.refresh();
+    if (pointer === 0) throw full(bytes, this.limit);
     return pointer;
   }
 
   free(pointer: number): void {
-    this.#exports.rv_free(pointer);
+    this.exports.rv_free(pointer);
   }
 
   write(pointer: number, data: NumberArray): void {
@@ -258,19 +272,34 @@ export class ModuleKernels implements Kernels {
     return body();
   }
 
-  #refresh(): void {
-    const { buffer } = this.#exports.memory;
+  /** Views are detached when memory grows. */
+  protected get hasGrown(): boolean {
+    return this.f32.length === 0;
+  }
+
+  protected refresh(): void {
+    const { buffer } = this.memory;
     this.f32 = new Float32Array(buffer);
     this.u8 = new Uint8Array(buffer);
     this.words = new Int32Array(buffer);
     this.f64 = new Float64Array(buffer);
   }
 
+  protected get limit(): string {
+    return "4 GB";
+  }
+
+  /** The status, or what is wrong with the call. */
+  protected judged(call: KernelCall<string>, status: number): number {
+    if (status < 0 || status >= BAD_ARGUMENT) throw this.#fault(call, status);
+    return status;
+  }
+
   #fault(call: KernelCall<string>, status: number): AttentionError {
     if (status === BAD_ARGUMENT)
       return new AttentionError(`${call.kernel}: the integers contradict one another`);
     const kind = Math.floor(-status / 64);
-    if (kind === NO_MEMORY) return full(0);
+    if (kind === NO_MEMORY) return full(0, this.limit);
     const names = kind === 2 ? call.names.ints : call.names.buffers;
     return new AttentionError(
       `${call.kernel}, ${names[-status % 64] ?? "kernel"}: ${FAULTS[kind] ?? "refused"}`,
@@ -278,7 +307,7 @@ export class ModuleKernels implements Kernels {
   }
 
   #text(pointer: number): string {
-    return READER.decode(this.u8.subarray(pointer, this.u8.indexOf(0, pointer)));
+    return READER.decode(this.u8.slice(pointer, this.u8.indexOf(0, pointer)));
   }
 
   #texts(list: number, count: number, step: number): string[] {
@@ -286,16 +315,16 @@ export class ModuleKernels implements Kernels {
   }
 }
 
-function full(bytes: number): InputTooLargeError {
+function full(bytes: number, limit: string): InputTooLargeError {
   const more = bytes > 0 ? `${bytes} bytes more were asked for` : "more was asked for";
-  return new InputTooLargeError(`the memory of the kernels is full: ${more}; it holds at most 4 GB`);
+  return new InputTooLargeError(`the memory of the kernels is full: ${more}; it holds at most ${limit}`);
 }
 
-class KeptMemory implements Area {
+export class KeptMemory implements Area {
   #pointer = 0;
   #bytes = 0;
 
-  constructor(private readonly kernels: ModuleKernels) {}
+  constructor(private readonly kernels: Pick<Kernels, "alloc" | "free">) {}
 
   take(bytes: number): number {
     if (bytes > this.#bytes) {

@@ -11,6 +11,10 @@ export async function load(options?: KernelOptions & { worker?: false }): Promis
 export async function load(options?: KernelOptions): Promise<KernelsHere | KernelsInWorker>;
 export async function load(options: KernelOptions = {}): Promise<KernelsHere | KernelsInWorker> {
   const { assetBase, backend, worker, onProgress } = options;
+  const kernels =
+    options.threads === undefined
+      ? undefined
+      : await (await import("./threads/index.js")).openThreads(options);
   const module =
     options.module ??
     moduleURL(chooseBackend(backend), assetBase === undefined ? undefined : folder(assetBase));
@@ -20,7 +24,7 @@ export async function load(options: KernelOptions = {}): Promise<KernelsHere | K
     return client as unknown as KernelsInWorker;
   }
   onProgress?.({ stage: "Loading the attention kernels", fraction: 0.1 });
-  const runtime = new KernelRuntime(new ModuleKernels(await instantiate(module)));
+  const runtime = new KernelRuntime(kernels ?? new ModuleKernels(await instantiate(module)));
   await runtime.preload(options.preload ?? (IN_NODE ? "all" : []));
   onProgress?.({ stage: "Ready", fraction: 1 });
   return runtime as unknown as KernelsHere;

@@ -61,6 +61,11 @@ export class KernelRuntime {
     return this.#kernels.backend;
   }
 
+  /** How many threads a large asynchronous call may use. */
+  get threads(): number {
+    return this.#kernels.threads ?? 1;
+  }
+
   /** The names that create() takes. */
   get mechanisms(): string[] {
     return [...this.#partOf.keys()];
@@ -131,6 +136,7 @@ export class KernelRuntime {
   /** Ends the runtime: everything that it made stops working. */
   close(): void {
     this.#closed = true;
+    this.#kernels.close?.();
   }
 
   [Symbol.dispose](): void {

@@ -73,7 +73,10 @@ export class Staging {
     }
     if (normalize && area !== "values" && !operand.isUnit) {
       // Items with room between them are brought together.
-      const unit = this.areas[area === "query" ? "unit_query" : "unit_keys"].take(4 * items * rows * row);
+      const unit = this.areas[area === "query" ? "unit_query" : "unit_keys"].take(
+        4 * items * rows * row,
+        true,
+      );
       for (let i = 0; i < items; i++) {
         this.normalize(pointer + 4 * i * size, rows * row, operand.width, unit + 4 * i * rows * row);
       }

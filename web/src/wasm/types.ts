@@ -23,6 +23,12 @@ export interface KernelOptions {
   assetBase?: string | URL;
   /** Where the worker's script is, if it lies elsewhere again. */
   workerURL?: string | URL;
+  /**
+   * Threads that a large call which gives a promise may use, beside this one, on a memory that all of them share; left
+   * out, or where memory cannot be shared (a page that is not cross-origin isolated), this one alone: `threads` of the
+   * runtime tells.
+   */
+  threads?: number;
   /** The instruction set; left out, the best that this engine runs. */
   backend?: Backend;
   /** A module that was compiled already, in the place of one to be found and fetched. */
