@@ -19,6 +19,27 @@ export function checkVectors(ra, file, { cases }) {
   return cases.length;
 }
 
+/** The same, of the promises; what is left to Python is not asked for again. */
+export async function checkPromises(ra, file, { cases }) {
+  for (const { mechanism, name, config, parameters, inputs, options, expected, tolerance } of cases) {
+    if (REFUSED[mechanism]?.[name]) continue;
+    const attention = await ra.create(mechanism, config);
+    if (Object.keys(parameters ?? {}).length > 0) await attention.loadStateDict(arrays(parameters));
+    const given = arrays(inputs);
+    const weighed = Object.entries(given).filter(([input]) => input !== "values");
+    for (const [what, wanted] of Object.entries(expected)) {
+      const result =
+        what === "output"
+          ? await attention.forward(...Object.values(given), arrays(options))
+          : await attention.call(what, ...weighed.map(([, array]) => array), arrays(options));
+      const { shape } = wanted;
+      close(result, { data: wanted.data.map(Number), shape }, tolerance, `${file}, ${name}, ${what}`);
+    }
+    await attention.dispose();
+  }
+  return cases.length;
+}
+
 function checkCase(ra, file, { mechanism, name, config, parameters, inputs, options, expected, tolerance }) {
   const attention = ra.createSync(mechanism, config);
   if (Object.keys(parameters ?? {}).length > 0) attention.loadStateDictSync(arrays(parameters));

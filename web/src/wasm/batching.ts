@@ -7,12 +7,15 @@ import { Bank } from "./bank.js";
 
 export function batch(
   attention: KernelAttention,
+  home: Home,
   items: unknown,
   options: { signal: AbortSignal },
 ): Promise<Tensor[]> {
   // An empty batch, and one that is none, are refused as they are without a signal.
   if (!Array.isArray(items) || items.length === 0) return Promise.resolve(attention.forwardBatchSync(items));
-  return batchHere(items, (item) => attention.forwardBatchSync([item], options)[0] as Tensor, options.signal);
+  const compute = (item: unknown): Promise<Tensor> =>
+    home.engine.kernels.later([item], (own) => attention.forwardBatchSync([own], options)[0] as Tensor);
+  return batchHere(items, compute, options.signal);
 }
 
 export function stream(

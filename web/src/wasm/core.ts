@@ -5,7 +5,7 @@ export { isOptions, KernelAttention, newOutput } from "./attention.js";
 export { Bank } from "./bank.js";
 export { isResidentOutput, QUERY_BLOCK, SHARED, VALUES } from "./engine.js";
 export * from "./index.js";
-export { KeptMemory, ModuleKernels, NON_FINITE } from "./kernels.js";
+export { ModuleKernels, NON_FINITE } from "./kernels.js";
 export { VERSION } from "./mechanisms.gen.js";
 export { chooseBackend, compile } from "./module.js";
 export { given, isResident, numbers, refuse, sizeOf, written } from "./numbers.js";

@@ -196,7 +196,7 @@ export class ModuleKernels implements Kernels {
   alloc(bytes: number): number {
     const pointer = bytes < 2 ** 32 ? this.exports.rv_alloc(bytes) >>> 0 : 0;
     if (this.hasGrown) this.refresh();
-    if (pointer === 0) throw full(bytes, this.limit);
+    if (pointer === 0) throw full(bytes);
     return pointer;
   }
 
@@ -285,10 +285,6 @@ export class ModuleKernels implements Kernels {
     this.f64 = new Float64Array(buffer);
   }
 
-  protected get limit(): string {
-    return "4 GB";
-  }
-
   /** The status, or what is wrong with the call. */
   protected judged(call: KernelCall<string>, status: number): number {
     if (status < 0 || status >= BAD_ARGUMENT) throw this.#fault(call, status);
@@ -299,7 +295,7 @@ export class ModuleKernels implements Kernels {
     if (status === BAD_ARGUMENT)
       return new AttentionError(`${call.kernel}: the integers contradict one another`);
     const kind = Math.floor(-status / 64);
-    if (kind === NO_MEMORY) return full(0, this.limit);
+    if (kind === NO_MEMORY) return full(0);
     const names = kind === 2 ? call.names.ints : call.names.buffers;
     return new AttentionError(
       `${call.kernel}, ${names[-status % 64] ?? "kernel"}: ${FAULTS[kind] ?? "refused"}`,
@@ -315,16 +311,16 @@ export class ModuleKernels implements Kernels {
   }
 }
 
-function full(bytes: number, limit: string): InputTooLargeError {
+function full(bytes: number): InputTooLargeError {
   const more = bytes > 0 ? `${bytes} bytes more were asked for` : "more was asked for";
-  return new InputTooLargeError(`the memory of the kernels is full: ${more}; it holds at most ${limit}`);
+  return new InputTooLargeError(`the memory of the kernels is full: ${more}; it holds at most 4 GB`);
 }
 
-export class KeptMemory implements Area {
+class KeptMemory implements Area {
   #pointer = 0;
   #bytes = 0;
 
-  constructor(private readonly kernels: Pick<Kernels, "alloc" | "free">) {}
+  constructor(private readonly kernels: ModuleKernels) {}
 
   take(bytes: number): number {
     if (bytes > this.#bytes) {

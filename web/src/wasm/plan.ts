@@ -36,9 +36,10 @@ export function rangesOf(
   first: number,
   last: number,
   most: number,
+  worth = WORTH_A_THREAD,
 ): readonly (readonly [from: number, to: number])[] {
   const blocks = Math.floor((last - first) / grain); // whole ones: what is left over stays with the last
-  const count = Math.max(1, Math.min(most, blocks, Math.floor(work / WORTH_A_THREAD)));
+  const count = Math.max(1, Math.min(most, blocks, Math.floor(work / worth)));
   const bounds = Array.from({ length: count }, (_, i) => first + Math.floor((blocks * i) / count) * grain);
   return bounds.map((from, i) => [from, bounds[i + 1] ?? last]);
 }

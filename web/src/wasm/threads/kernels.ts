@@ -5,10 +5,10 @@
 import { abortable } from "../../abort.js";
 import { InputTooLargeError } from "../../errors.js";
 import { tensor } from "../../tensor.js";
-import { type Area, KeptMemory, type KernelCall, ModuleKernels } from "../kernels.js";
+import { type Area, type KernelCall, ModuleKernels } from "../kernels.js";
 import type { KernelExports } from "../module.js";
 import type { NumberArray } from "../numbers.js";
-import { isDerived, mapped, plainCopy, type View } from "../own.js";
+import { mapped, type View } from "../own.js";
 import { Plan, WORTH_A_THREAD } from "../plan.js";
 import type { Crew } from "./crew.js";
 import { CANCELLED, type Runner } from "./job.js";
@@ -23,6 +23,9 @@ export interface ThreadExports extends KernelExports, Runner {
 const DTYPE_BYTES = [4, 1, 4, 8, 8]; // enum rv_dtype
 const OUT = 2; // enum rv_role: outputs are this and the next, scratch is behind them
 const SCRATCH = 4;
+
+/** So many times what a part is worth must be there to do, or handing it over and waiting takes longer. */
+const WORTH_HANDING_OVER = 8;
 
 /** A kernel's arguments, as far as calls side by side must know them. */
 interface Shape {
@@ -47,21 +50,25 @@ class Writing extends Plan<PlannedCall> {
   }
 }
 
-class PlannedArea extends KeptMemory {
-  constructor(private readonly owner: SharedKernels) {
-    super(owner);
+/** A place that is kept for the calls of this thread, and lent for those that are written down. */
+class PlannedArea implements Area {
+  constructor(
+    private readonly kernels: SharedKernels,
+    private readonly kept: Area,
+  ) {}
+
+  take(bytes: number, ofKernels = false): number {
+    return this.kernels.lend(this, bytes, ofKernels) ?? this.kept.take(bytes);
   }
 
-  override take(bytes: number, ofKernels = false): number {
-    return this.owner.lend(this, bytes, ofKernels) ?? super.take(bytes);
-  }
-
-  override trim(most: number): void {
-    if (!this.owner.isPlanning) super.trim(most);
+  trim(most: number): void {
+    if (!this.kernels.isPlanning) this.kept.trim(most);
   }
 }
 
 export class SharedKernels extends ModuleKernels {
+  /** Multiply-adds that make a part; tests make it small. */
+  worth = WORTH_A_THREAD;
   readonly #own: ThreadExports;
   readonly #shapes = new Map<string, Shape>();
   #crew: Crew | undefined;
@@ -128,13 +135,29 @@ export class SharedKernels extends ModuleKernels {
     return 0;
   }
 
+  override alloc(bytes: number): number {
+    try {
+      return super.alloc(bytes);
+    } catch (error) {
+      (error as Error).message = (error as Error).message.replace("4 GB", this.most);
+      throw error;
+    }
+  }
+
   override free(pointer: number): void {
     if (this.#running.size === 0) super.free(pointer);
     else this.#retired.push({ pointer, id: this.#lastId });
   }
 
+  /** Engines copy out of shared memory with `set` several times as fast as with `slice`. */
+  override read(pointer: number, count: number): Float32Array {
+    const copy = new Float32Array(count);
+    copy.set(this.f32.subarray(pointer >>> 2, (pointer >>> 2) + count));
+    return copy;
+  }
+
   override area(): Area {
-    return new PlannedArea(this);
+    return new PlannedArea(this, super.area());
   }
 
   override stage(area: Area, data: NumberArray, first: number, count: number): number {
@@ -186,7 +209,7 @@ export class SharedKernels extends ModuleKernels {
       if (error instanceof InputTooLargeError) return body(...args);
       throw error;
     }
-    if (plan.work < WORTH_A_THREAD || !this.#crew) {
+    if (plan.work < WORTH_HANDING_OVER * this.worth || !this.#crew) {
       try {
         const status = this.#runHere(plan);
         return status === 0 ? this.#collected(plan, result) : body(...own);
@@ -195,10 +218,7 @@ export class SharedKernels extends ModuleKernels {
       }
     }
     const { signal } = (Object(args.at(-1)) as { signal?: AbortSignal | null }) ?? {};
-    return abortable(
-      this.#runThere(plan, result, () => body(...own), signal ?? undefined),
-      signal ?? undefined,
-    );
+    return abortable(this.#runThere(plan, result, () => body(...own), signal ?? undefined), signal ?? undefined);
   }
 
   override next(): void {
@@ -229,15 +249,11 @@ export class SharedKernels extends ModuleKernels {
     return this.f32.buffer !== this.memory.buffer;
   }
 
-  protected override get limit(): string {
-    return this.most;
-  }
-
   async #runThere<R>(plan: Writing, result: R, again: () => R, signal?: AbortSignal): Promise<R> {
     const crew = this.#crew as Crew;
     let stop: (() => void) | undefined;
     try {
-      const waves = wavesOf(plan, this.threads);
+      const waves = wavesOf(plan, this.threads, this.worth);
       const layout = layOut(plan.id, waves, this.blocks.bytes, crew.hands);
       const job = { id: plan.id, pointer: this.#hold(layout.bytes, plan) };
       layout.write(job.pointer, this.words, this.u8);
@@ -290,7 +306,7 @@ export class SharedKernels extends ModuleKernels {
       this.write(pointer, view);
       own = new Float32Array(this.memory.buffer, pointer, view.length);
       plan.places.set(own, pointer);
-    } else own = (isDerived(view) ? plainCopy(view) : own.slice()) as unknown as NumberArray;
+    } else own = own.slice();
     if (view.shape) own = tensor(own as never, view.shape) as unknown as NumberArray;
     plan.own.set(view, own);
     return own;

@@ -1,5 +1,5 @@
 /** What threads are to do of a plan: its calls as parts that may run side by side, in waves one after the other. */
-import { type Plan, type Planned, rangesOf, WORTH_A_THREAD } from "../plan.js";
+import { type Plan, type Planned, rangesOf } from "../plan.js";
 
 /** Bytes from … to that a call reads or writes. */
 export type Span = readonly [from: number, to: number];
@@ -25,21 +25,21 @@ export type Part = readonly PlannedCall[];
 /** Parts for one thread: so many that all are busy to the end, however the work falls. */
 const SHARES = 3;
 
-/** The waves of a plan for so many threads. */
-export function wavesOf({ chains }: Plan<PlannedCall>, threads: number): Part[][] {
+/** The waves of a plan for so many threads; `worth`: multiply-adds that make a part. */
+export function wavesOf({ chains }: Plan<PlannedCall>, threads: number, worth: number): Part[][] {
   // Many chains are a part each: nothing has to be waited for.
-  if (chains.length >= 2 * threads) return [together(chains)];
-  return independent(chains.flat()).map((calls) => partsOf(calls, threads));
+  if (chains.length >= 2 * threads) return [together(chains, worth)];
+  return independent(chains.flat()).map((calls) => partsOf(calls, threads, worth));
 }
 
 /** Chains in a row as one part until they are worth a thread. */
-function together(chains: readonly PlannedCall[][]): Part[] {
+function together(chains: readonly PlannedCall[][], worth: number): Part[] {
   const parts: PlannedCall[][] = [];
   let room = 0;
   for (const chain of chains) {
     if (room <= 0) {
       parts.push([]);
-      room = WORTH_A_THREAD;
+      room = worth;
     }
     (parts.at(-1) as PlannedCall[]).push(...chain);
     room -= chain.reduce((sum, { work }) => sum + work, 0);
@@ -65,24 +65,23 @@ const meet = (some: readonly Span[], others: readonly Span[]): boolean =>
   some.some(([from, to]) => others.some((other) => from < other[1] && other[0] < to));
 
 /** The calls of a wave: the large ones cut, small ones in a row as one part. */
-function partsOf(calls: readonly PlannedCall[], threads: number): Part[] {
+function partsOf(calls: readonly PlannedCall[], threads: number, worth: number): Part[] {
   const parts: Part[] = [];
   const small: PlannedCall[][] = [];
   for (const call of calls) {
-    const cut = split(call, SHARES * threads);
+    const cut = split(call, SHARES * threads, worth);
     if (cut.length > 1) parts.push(...cut.map((part) => [part]));
     else small.push([call]);
   }
-  return [...parts, ...together(small)];
+  return [...parts, ...together(small, worth)];
 }
 
 /** A call as several over ranges of its tasks. */
-function split(call: PlannedCall, most: number): PlannedCall[] {
+function split(call: PlannedCall, most: number, worth: number): PlannedCall[] {
   const { block, start, stop } = call;
   if (start < 0 || stop < 0) return [call];
-  const { buffer } = block;
-  const words = new Int32Array(buffer);
-  const ranges = rangesOf(call, words[start] as number, words[stop] as number, most);
+  const words = new Int32Array(block.buffer);
+  const ranges = rangesOf(call, words[start] as number, words[stop] as number, most, worth);
   if (ranges.length < 2) return [call];
   return ranges.map(([from, to]) => {
     const own = block.slice();

@@ -21,18 +21,16 @@ export type Said = { readonly started: true } | { readonly ended: number } | { r
 type Post = (message: Said) => void;
 
 async function run({ module, memory, stack, board, number, lock }: Start, post: Post): Promise<void> {
-  let hand: Hand;
   try {
     const { exports } = await WebAssembly.instantiate(module, { env: { memory } });
     (exports.__stack_pointer as WebAssembly.Global).value = stack;
-    hand = new Hand(exports as unknown as Runner, memory, board, number, (ended) => post({ ended }));
+    const hand = new Hand(exports as unknown as Runner, memory, board, number, (ended) => post({ ended }));
     if (lock !== undefined) await held(lock);
+    post({ started: true });
+    hand.serve(); // it never turns to the events of its scope again
   } catch (error) {
     post({ failed: String(error) });
-    return;
   }
-  post({ started: true });
-  hand.serve(); // never turns to the events of its scope again: what it did not wait for before, it will not see
 }
 
 function held(lock: string): Promise<void> {
