@@ -54,6 +54,7 @@ const engines = {
   },
   WebKit: {
     backend: "wasm-simd128", // it has no relaxed SIMD, like Safari
+    threads: 1, // its workers cannot be sent shared memory, unlike Safari's
     missing:
       !(WEBKIT_DRIVER && WEBKIT_BROWSER) && "no WebKitGTK; build_scripts/toolchain.py webkit fetches it",
     launch: () =>
@@ -115,6 +116,16 @@ for (const [name, engine] of Object.entries(engines)) {
         const after = await used();
         assert(after - before < 200_000, `${after - before} bytes are left of 100 000 objects`);
       });
+
+    test("threads on shared memory", async (t) => {
+      const started = performance.now();
+      const report = await reportOf(session, `${server.url}web/test/engine.html?suite=threads`, 120);
+      const seconds = ((performance.now() - started) / 1000).toFixed(1);
+      console.log(`${session.version}: ${report.results.length} checks of threads in ${seconds} s`);
+      for (const { what, error } of report.results) await t.test(what, () => assert.equal(error, undefined));
+      assert.equal(report.threads, engine.threads ?? 2);
+      assert(report.results.length >= (report.threads > 1 ? 20 : 10), `${report.results.length} checks ran`);
+    });
 
     test("a pool of workers, streams, and the classes by other packages' names", async (t) => {
       const started = performance.now();

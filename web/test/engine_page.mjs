@@ -1,6 +1,6 @@
 /**
  * Runs the checks of the kernels' runtime inside of an engine and reports them, one line each: `?suite=pyodide` those of
- * Pyodide, `?suite=pool` those of the pool of workers, of streams and of the classes by other packages' names. A page needs nothing but this script, so that any engine that opens an address can run it.
+ * Pyodide, `?suite=threads` those of threads, `?suite=pool` those of the pool of workers, of streams and of the classes by other packages' names. A page needs nothing but this script, so that any engine that opens an address can run it.
  */
 import { anyChecks, kernelChecks } from "./classes_checks.mjs";
 import { once } from "./once.mjs";
@@ -8,7 +8,8 @@ import { loseNothing, poolChecks } from "./pool_checks.mjs";
 import { streamChecks } from "./stream_checks.mjs";
 import { close, equal } from "./wasm_assert.mjs";
 import { checks } from "./wasm_checks.mjs";
-import { checkVectors } from "./wasm_golden.mjs";
+import { checkPromises, checkVectors } from "./wasm_golden.mjs";
+import { inSmallParts, threadChecks } from "./wasm_thread_checks.mjs";
 import { workerChecks } from "./wasm_worker_checks.mjs";
 
 const report = { done: false, results: [], agent: navigator.userAgent };
@@ -62,6 +63,25 @@ async function kernels() {
       memory.free();
     }
   };
+}
+
+async function threads() {
+  const api = await import("../dist/lib/browser/wasm.js");
+  const [ra, one] = await Promise.all([
+    api.load({ threads: 2, preload: "all" }),
+    api.load({ preload: "all" }),
+  ]);
+  report.backend = ra.backend;
+  report.threads = ra.threads;
+  if (ra.threads > 1)
+    for (const [what, body] of threadChecks) await run(`threads: ${what}`, () => body(ra, one, api));
+  for (const name of one.mechanisms)
+    await run(`threads: golden vectors of ${name}`, async () => {
+      const vectors = await vectorsOf(name);
+      const passed = await inSmallParts(ra, () => checkPromises(ra, name, vectors));
+      equal(passed, vectors.cases.length, "the cases that passed");
+    });
+  ra.close();
 }
 
 async function pyodide() {
@@ -128,7 +148,7 @@ async function pool() {
     await run(`classes: ${what}`, () => body(classes));
 }
 
-const suites = { kernels, pyodide, pool };
+const suites = { kernels, threads, pyodide, pool };
 try {
   await suites[new URL(location.href).searchParams.get("suite") ?? "kernels"]();
 } catch (error) {
