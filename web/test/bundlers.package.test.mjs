@@ -49,14 +49,14 @@ function near(output, what) {
 async function check(folder, headers = {}) {
   const server = await serve(folder, 0, headers);
   try {
-    await checkAt(server.url);
+    await checkAt(server.url, 2); // the server isolates its pages
   } finally {
     server.close();
   }
 }
 
-/** Opens a page and checks what it computed: in the page, in a worker, by the whole package. */
-async function checkAt(url) {
+/** Opens a page and checks what it computed: in the page, in a worker, by the whole package, with so many threads. */
+async function checkAt(url, threads) {
   const page = await browser.newPage();
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(error.message));
@@ -72,8 +72,9 @@ async function checkAt(url) {
       .waitForFunction(() => globalThis.answers !== undefined, null, { timeout: 20_000 })
       .catch(() => {});
     assert.deepEqual(complaints, []);
-    const answers = await page.evaluate(() => globalThis.answers);
-    assert.deepEqual(Object.keys(answers), ["here", "worker", "whole"]);
+    const { numThreads, ...answers } = await page.evaluate(() => globalThis.answers);
+    assert.equal(numThreads, threads);
+    assert.deepEqual(Object.keys(answers), ["here", "worker", "whole", "threads"]);
     for (const [where, output] of Object.entries(answers)) near(output, where);
     assert.deepEqual(complaints, []);
   } finally {
@@ -97,7 +98,7 @@ describe("Vite", { skip: missingChromium }, () => {
     const server = await createServer({ root: cwd, server: { port: 0, host: "127.0.0.1", hmr: false } });
     await server.listen();
     try {
-      await checkAt(`http://127.0.0.1:${server.httpServer.address().port}/`);
+      await checkAt(`http://127.0.0.1:${server.httpServer.address().port}/`, 1);
     } finally {
       await server.close();
     }

@@ -8,7 +8,13 @@ import { before, describe, test } from "node:test";
 import { filesOf, table } from "../contents.mjs";
 import { install, pack, run, SCRATCH, WEB } from "./packed.mjs";
 
-const MODULES = ["wasm-relaxed-simd.wasm", "wasm-simd128.wasm", "wasm-scalar.wasm"];
+const MODULES = [
+  "wasm-relaxed-simd.wasm",
+  "wasm-simd128.wasm",
+  "wasm-scalar.wasm",
+  "wasm-relaxed-simd-threads.wasm",
+  "wasm-simd128-threads.wasm",
+];
 /** The scripts of the package that one of them imports, or starts as a worker: by their places in the tarball. */
 function scriptsIn(name) {
   const text = readFileSync(join(SCRATCH, "node_modules/ruvector-attention", name), "utf8");
