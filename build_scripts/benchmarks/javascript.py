@@ -1,7 +1,8 @@
 """The suite of the npm package: what a page fetches and waits for, and what calls take, beside the peers on npm.
 
 Downloads and first results are those of web/start/. Calls are those of the lanes of the engine suite, each library with
-its own best form of input. `pyodide` is measured beyond the call that Python itself makes; pools, of two over one.
+its own best form of input. `pyodide` is measured beyond the call that Python itself makes; threads on shared memory and
+pools, of two over one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from . import javascript_report, report, starts, targets
 from .environment import BENCH, load_note
 from .lanes import Lane, Message
 from .options import Options
-from .report import ADDON, POOL, RESIDENT
+from .report import ADDON, POOL, RESIDENT, THREADS
 from .runner import Contestant, Open, Runner, say
 from .targets import BATCH, SMALL, Figure, Target, microseconds, two_workers, versus
 from .workloads import WORKLOADS
@@ -33,7 +34,8 @@ ENGINES = (
 FOR_NODE = (ADDON, "@ruvector/attention")
 RUNTIMES = ("node", "chromium")
 START, ONE, BEYOND = "start", "cross-1x1000x128", "pyodide-1000x128"
-PARTS = (START, SMALL, ONE, BEYOND, BATCH)
+SHARED = "self-8x1024x64"
+PARTS = (START, SMALL, ONE, BEYOND, SHARED, BATCH)
 BEYOND_SIZE = {"n": 1_000, "dim": 128}
 START_ROUNDS, PAIRS = {False: 7, True: 3}, {False: 41, True: 11}  # by whether the run is a quick one
 # A batch takes seconds: with less, the ratio of two pools would be that of two or three rounds.
@@ -61,10 +63,10 @@ def select(only: list[str]) -> list[str]:
     return chosen
 
 
-def lanes(runtimes: Iterable[str], pools: bool = False) -> list[Lane]:
-    """A process for the libraries in each runtime; or one for a pool of one worker, and one for a pool of two."""
-    if pools:
-        return [Lane(runtime, (POOL,), threads) for runtime in runtimes for threads in (1, 2)]
+def lanes(runtimes: Iterable[str], of_two: str = "") -> list[Lane]:
+    """A process for the libraries in each runtime; or one for a single worker or thread, and one for two of them."""
+    if of_two:
+        return [Lane(runtime, (of_two,), threads) for runtime in runtimes for threads in (1, 2)]
     return [
         Lane(runtime, tuple(name for name in ENGINES if runtime == "node" or name not in FOR_NODE))
         for runtime in runtimes
@@ -93,14 +95,16 @@ def measure(chosen: Options, configuration: dict[str, Any], start: Open) -> Foun
             )
     finally:
         runner.close()
-    if BATCH in parts:
-        runner = Runner(lanes(runtimes, pools=True), start, replace(chosen.pace, cap=BATCH_CAP), BENCH)
+    for part, engine in ((SHARED, THREADS), (BATCH, POOL)):
+        if part not in parts:
+            continue
+        runner = Runner(lanes(runtimes, engine), start, replace(chosen.pace, cap=BATCH_CAP), BENCH)
         try:
-            contestants = runner.run(workloads[BATCH])
+            contestants = runner.run(workloads[part])
         finally:
             runner.close()
         found.contestants += contestants
-        print(report.table(workloads[BATCH], contestants, {}), flush=True)
+        print(report.table(workloads[part], contestants, {}), flush=True)
     return found
 
 
@@ -141,6 +145,14 @@ def all_of(found: Found) -> list[Target]:
         ),
         *(
             Target(f"pyodide in {runtime}, 1000×128, beyond Python's own call", beyond(runtime), 0.5, "ms", below=True)
+            for runtime in RUNTIMES
+        ),
+        *(
+            Target(
+                f"{runtime} self 8×1024×64, two threads over one, runtime wasm",
+                two_workers(SHARED, runtime, THREADS),
+                1.8,
+            )
             for runtime in RUNTIMES
         ),
         *(

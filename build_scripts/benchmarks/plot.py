@@ -29,6 +29,7 @@ MARKS = {
     "ruvector-attention-js-wasm": ("D", RED, True),
     "ruvector-attention-js-resident": ("*", RED, True),
     "ruvector-attention-js-pool": ("p", RED, True),
+    "ruvector-attention-js-threads": ("h", RED, True),
     "ruvector-attention-js-native": ("d", RED, True),
     "numpy": ("s", GREY, True),
     "torch": ("^", "#e08214", True),
@@ -49,6 +50,7 @@ LEGEND = {
     "ruvector-attention-js-resident": "… the same, keys and values resident",
     "ruvector-attention-js-native": "… called from JavaScript, runtime native",
     "ruvector-attention-js-pool": "… a batch spread over a pool of workers",
+    "ruvector-attention-js-threads": "… over threads on shared memory",
     "torch@avx2-aten": "torch, ATen alone held to AVX2",
 }
 UNKNOWN = ("h", "#000000", True)

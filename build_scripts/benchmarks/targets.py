@@ -98,12 +98,12 @@ def two_threads(workload: str, runtime: str) -> Figure:
     return figure
 
 
-def two_workers(workload: str, runtime: str) -> Figure:
-    """How many times faster a pool of two workers is than a pool of one."""
+def two_workers(workload: str, runtime: str, engine: str = POOL) -> Figure:
+    """How many times faster a pool of two workers is than a pool of one, or two threads than one."""
 
     def figure(measured: Measured) -> float | None:
-        pools = {c.lane.threads: c.samples for c in measured.of(workload, runtime) if c.engine == POOL}
-        return ratio(pools[2], pools[1]) if {1, 2} <= pools.keys() else None
+        found = {c.lane.threads: c.samples for c in measured.of(workload, runtime) if c.engine == engine}
+        return ratio(found[2], found[1]) if {1, 2} <= found.keys() else None
 
     return figure
 

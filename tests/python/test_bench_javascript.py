@@ -14,7 +14,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from benchmarks import javascript, javascript_report, options, targets  # noqa: E402
 from benchmarks.lanes import Lane  # noqa: E402
-from benchmarks.report import ADDON, POOL, RESIDENT  # noqa: E402
+from benchmarks.report import ADDON, POOL, RESIDENT, THREADS  # noqa: E402
 from benchmarks.runner import Contestant  # noqa: E402
 from benchmarks.workloads import WORKLOADS  # noqa: E402
 
@@ -49,6 +49,8 @@ def measured() -> javascript.Found:
         timed(one, "node", "@ruvector/attention", [0.6]),
         *(timed(batch, "node", POOL, samples, threads) for threads, samples in ((1, [2.0, 4.0]), (2, [1.0, 2.0]))),
     ]
+    samples = {1: [0.06, 0.12], 2: [0.03, 0.06]}
+    contestants += [timed(javascript.SHARED, "node", THREADS, samples[threads], threads) for threads in (1, 2)]
     beyond = {"node": {"beyond_ms": 0.4, "kernel_ms": 25.0}, "chromium": {"beyond_ms": 0.7, "kernel_ms": 25.0}}
     return javascript.Found(STARTS, contestants, beyond)
 
@@ -78,6 +80,7 @@ def test_every_target_is_computed_from_what_was_measured() -> None:
         "node 1×1k×128, runtime native, over @ruvector/attention": "30 × ≥ 10 × met",
         "pyodide in node, 1000×128, beyond Python's own call": "0.4 ms ≤ 0.5 ms met",
         "pyodide in chromium, 1000×128, beyond Python's own call": "0.7 ms ≤ 0.5 ms NOT MET",
+        "node self 8×1024×64, two threads over one, runtime wasm": "2 × ≥ 1.8 × met",
         "node batch of 64 × 1k × 128, a pool of two over one": "2 × ≥ 1.7 × met",
     }
 
@@ -119,7 +122,7 @@ def test_every_engine_that_is_timed_has_a_row() -> None:
 def test_addons_are_for_node_and_pools_have_processes_of_their_own() -> None:
     node, chromium = javascript.lanes(["node", "chromium"])
     assert set(node.engines) - set(chromium.engines) == {ADDON, "@ruvector/attention"}
-    pools = javascript.lanes(["node"], pools=True)
+    pools = javascript.lanes(["node"], javascript.POOL)
     assert [(lane.engines, lane.threads) for lane in pools] == [((POOL,), 1), ((POOL,), 2)]
 
 

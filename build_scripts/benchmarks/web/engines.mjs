@@ -2,7 +2,7 @@
 // for the table. `call` is what is timed, `answer` turns its result into one Float32Array.
 import { ours, oursInWorker } from "./ours.mjs";
 import { oursNative } from "./ours_native.mjs";
-import { oursPool, oursResident, oursWasm } from "./ours_wasm.mjs";
+import { oursPool, oursResident, oursThreads, oursWasm } from "./ours_wasm.mjs";
 import { Unavailable } from "./unavailable.mjs";
 
 export { Unavailable };
@@ -11,6 +11,7 @@ export const engines = {
   "ruvector-attention-js-wasm": oursWasm,
   "ruvector-attention-js-resident": oursResident,
   "ruvector-attention-js-pool": oursPool,
+  "ruvector-attention-js-threads": oursThreads,
   "ruvector-attention-js-native": oursNative,
   "ruvector-attention-js": ours,
   "ruvector-attention-js-worker": oursInWorker,

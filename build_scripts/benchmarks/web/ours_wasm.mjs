@@ -41,6 +41,18 @@ export async function oursResident(workload, arrays, host) {
   return { call: () => attention.forwardSync(q, bank), answer: (result) => result, release: () => bank.free() };
 }
 
+/** A promise, over as many threads on shared memory as are asked for; with one, this thread makes it. */
+export async function oursThreads(workload, arrays, host, { threads }) {
+  if (workload.kind !== "attention") throw new Unavailable("timed for plain attention");
+  if (!host.library) throw new Unavailable("the npm package was not built");
+  const { load } = await import(host.library.replace(/index\.js$/, "wasm.js"));
+  const ra = await load({ threads });
+  if (ra.threads !== threads) throw new Unavailable("memory cannot be shared here");
+  const attention = await ra.create("scaled_dot_product", { dim: workload.dim, causal: workload.causal });
+  const inputs = ["q", "k", "v"].map((name) => ({ data: arrays[name], shape: workload.inputs[name] }));
+  return { call: () => attention.forward(...inputs), answer: (result) => result, release: () => ra.close() };
+}
+
 /** A batch, an item for every head, over a pool of as many workers as there are threads. */
 export async function oursPool(workload, arrays, host, message) {
   if (workload.kind !== "attention" || workload.heads < 16) throw new Unavailable("a pool of workers: timed for batches");
