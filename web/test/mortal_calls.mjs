@@ -16,7 +16,6 @@ WebAssembly.instantiate = async (module, imports) => {
   const place = Atomics.add(new Int32Array(imports.env.memory.buffer), 1, 1);
   const isMeant = !wanted.has("who") || place === Number(wanted.get("who"));
   let left = Number(wanted.get("after"));
-  const run = (...call) =>
-    isMeant && left-- <= 0 ? die(wanted.get("die")) : exports.rv_run_kernel(...call);
+  const run = (...call) => (isMeant && left-- <= 0 ? die(wanted.get("die")) : exports.rv_run_kernel(...call));
   return { exports: { ...exports, rv_run_kernel: run } };
 };

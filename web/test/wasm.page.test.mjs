@@ -80,7 +80,7 @@ describe("a worker", () => {
   });
 });
 
-test("a page that is not isolated copies what it shares", async () => {
+test("a page that is not isolated copies what it shares, and has one thread", async () => {
   const own = await browser.newPage();
   try {
     await own.route("**/*", async (route) => {
@@ -95,9 +95,11 @@ test("a page that is not isolated copies what it shares", async () => {
       const { transferChecks } = await import("/test/wasm_transfer_checks.mjs");
       const ra = await api.load({ worker: true });
       for (const [, body] of transferChecks) await body(ra, api);
-      return transferChecks.length;
+      const one = await api.load({ threads: 2 });
+      const flash = await one.create("flash", { dim: 1 });
+      return [transferChecks.length, one.threads, (await flash.forward([[1]], [[1]], [[5]]))[0]];
     });
-    assert.equal(passed, transferChecks.length);
+    assert.deepEqual(passed, [transferChecks.length, 1, 5]);
   } finally {
     await own.close();
   }

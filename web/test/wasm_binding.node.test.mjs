@@ -110,3 +110,30 @@ test("where there is no memory left the answer is 0, and the heap goes on", () =
   assert.ok(x > 0);
   wasm.rv_free(0); // NULL, as for free()
 });
+
+test("instances on one shared memory have the same kernels, one heap and stacks of their own", () => {
+  const shared = new WebAssembly.Module(
+    readFileSync(new URL("../dist/lib/wasm-simd128-threads.wasm", import.meta.url)),
+  );
+  const memory = new WebAssembly.Memory({ initial: 16, maximum: 65536, shared: true });
+  const [one, two] = [0, 1].map(() => new WebAssembly.Instance(shared, { env: { memory } }).exports);
+  assert.equal(two.__stack_pointer.value, one.__stack_pointer.value);
+  const stack = one.rv_alloc(65536) + 65536;
+  two.__stack_pointer.value = stack;
+  assert.notEqual(one.__stack_pointer.value, stack);
+  const used = one.rv_bytes_used();
+  const [x, call] = [one.rv_alloc(64), one.rv_alloc(layout.callBytes)];
+  assert.equal(two.rv_bytes_used(), one.rv_bytes_used());
+  assert.ok(one.rv_bytes_used() >= used + 64 + layout.callBytes);
+  const all = new Int32Array(memory.buffer);
+  all.fill(0, call >>> 2, (call + layout.callBytes) >>> 2);
+  all.set([x, 0, 4, 0], call >>> 2);
+  new BigInt64Array(memory.buffer)[(call + layout.intsAt) >>> 3] = 4n;
+  new Float32Array(memory.buffer).set([1, 2, 3, Number.NaN], x >>> 2);
+  const kernel = indexOf("all_finite");
+  assert.equal(one.rv_check_call(kernel, call), 0);
+  assert.equal(two.rv_run_kernel(kernel, call), 1);
+  all[(call >>> 2) + 2] = 3;
+  assert.equal(one.rv_check_call(kernel, call), fault(4, 0)); // too short for its integers
+  assert.equal(one.rv_check_call(-1, call), fault(1, 0));
+});

@@ -33,7 +33,10 @@ const causal = { causal: true };
 const long = [0, 1, 2].map((seed) => random([1, 3000, 64], seed)); // more than a window of keys
 const items = [0, 1, 2].map((seed) => random([4, 500, 64], seed));
 const matrix = [0, 1, 2].map((seed) => random([700, 64], seed));
-const mask = { data: Uint8Array.from({ length: 500 * 500 }, (_, i) => Number(i % 7 !== 3)), shape: [500, 500] };
+const mask = {
+  data: Uint8Array.from({ length: 500 * 500 }, (_, i) => Number(i % 7 !== 3)),
+  shape: [500, 500],
+};
 const bias = random([500, 500], 9);
 /** [mechanism, settings, arguments]: what is large enough for threads. */
 const CALLS = [
@@ -62,24 +65,31 @@ check("promises have the bits that one thread computes", async (ra, one) => {
     const expected = alone.forwardSync(...inputs);
     same(await many.forward(...inputs), expected, what);
     same(many.forwardSync(...inputs), expected, `${what}, at once`);
-    await inSmallParts(ra, async () => same(await many.forward(...inputs), expected, `${what}, in small parts`));
+    await inSmallParts(ra, async () =>
+      same(await many.forward(...inputs), expected, `${what}, in small parts`),
+    );
     many.free();
     alone.free();
   }
 });
 
 check("weights have them too, and batches of few items and of many", async (ra, one) => {
-  const [many, alone] = await Promise.all([ra, one].map((each) => each.create("multi_head", { dim: 64, numHeads: 8 })));
+  const [many, alone] = await Promise.all(
+    [ra, one].map((each) => each.create("multi_head", { dim: 64, numHeads: 8 })),
+  );
   const [q, k] = items;
   const weights = alone.attentionWeightsSync(q, k);
   same(await many.attentionWeights(q, k), weights, "the weights");
   for (const count of [1, 3, 9]) {
     const batch = Array.from({ length: count }, (_, i) => [random([100 + i, 64], i), matrix[1], matrix[2]]);
     const expected = alone.forwardBatchSync(batch);
-    for (const run of [() => many.forwardBatch(batch), () => inSmallParts(ra, () => many.forwardBatch(batch))]) {
+    for (const run of [
+      () => many.forwardBatch(batch),
+      () => inSmallParts(ra, () => many.forwardBatch(batch)),
+    ]) {
       const outputs = await run();
       equal(outputs.length, count);
-      outputs.forEach((output, i) => same(output, expected[i], `item ${i} of ${count}`));
+      for (const [i, output] of outputs.entries()) same(output, expected[i], `item ${i} of ${count}`);
     }
   }
   await Promise.all([many.dispose(), alone.dispose()]);
@@ -89,29 +99,34 @@ check("forty calls at the same time, more than have a place, answer each its own
   const [many, alone] = await Promise.all([ra, one].map((each) => each.create("flash", { dim: 64 })));
   const inputs = Array.from({ length: 40 }, (_, i) => [random([64 + 5 * i, 64], i), matrix[1], matrix[2]]);
   const outputs = await inSmallParts(ra, () => Promise.all(inputs.map((each) => many.forward(...each))));
-  outputs.forEach((output, i) => same(output, alone.forwardSync(...inputs[i]), `call ${i}`));
+  for (const [i, output] of outputs.entries()) same(output, alone.forwardSync(...inputs[i]), `call ${i}`);
   await Promise.all([many.dispose(), alone.dispose()]);
 });
 
-check("a memory lies there once, for all threads, and a call sees the rows of its beginning", async (ra, one) => {
-  const [many, alone] = await Promise.all([ra, one].map((each) => each.create("multi_head", { dim: 64, numHeads: 4 })));
-  const [bank, other] = await Promise.all([ra, one].map((each) => each.memory(matrix[1], matrix[2])));
-  const [query] = matrix;
-  const expected = alone.forwardSync(query, other);
-  await inSmallParts(ra, async () => {
-    same(await many.forward(query, bank), expected, "the output");
-    same(await bank.attend(query), other.attendSync(query), "what it attends to by itself");
-    const begun = [many.forward(query, bank), bank.attend(query)];
-    bank.evictSync([0, 5, 699]);
-    bank.appendSync(random([300, 64], 7), random([300, 64], 8));
-    same(await begun[0], expected, "what was begun before rows went");
-    same(await begun[1], other.attendSync(query), "the same of the memory itself");
-    other.evictSync([0, 5, 699]);
-    other.appendSync(random([300, 64], 7), random([300, 64], 8));
-    same(await many.forward(query, bank), alone.forwardSync(query, other), "the output of other rows");
-  });
-  for (const each of [bank, other, many, alone]) each.free();
-});
+check(
+  "a memory lies there once, for all threads, and a call sees the rows of its beginning",
+  async (ra, one) => {
+    const [many, alone] = await Promise.all(
+      [ra, one].map((each) => each.create("multi_head", { dim: 64, numHeads: 4 })),
+    );
+    const [bank, other] = await Promise.all([ra, one].map((each) => each.memory(matrix[1], matrix[2])));
+    const [query] = matrix;
+    const expected = alone.forwardSync(query, other);
+    await inSmallParts(ra, async () => {
+      same(await many.forward(query, bank), expected, "the output");
+      same(await bank.attend(query), other.attendSync(query), "what it attends to by itself");
+      const begun = [many.forward(query, bank), bank.attend(query)];
+      bank.evictSync([0, 5, 699]);
+      bank.appendSync(random([300, 64], 7), random([300, 64], 8));
+      same(await begun[0], expected, "what was begun before rows went");
+      same(await begun[1], other.attendSync(query), "the same of the memory itself");
+      other.evictSync([0, 5, 699]);
+      other.appendSync(random([300, 64], 7), random([300, 64], 8));
+      same(await many.forward(query, bank), alone.forwardSync(query, other), "the output of other rows");
+    });
+    for (const each of [bank, other, many, alone]) each.free();
+  },
+);
 
 check("arguments are read at once: they may change right afterwards", async (ra, one) => {
   const [many, alone] = await Promise.all([ra, one].map((each) => each.create("flash", { dim: 64 })));
@@ -169,7 +184,8 @@ check("a signal ends the waiting at once, and leaves nothing", async (ra) => {
 /** The memory, when nothing runs any longer; a thread may look for more a while after, which keeps a job's memory. */
 async function settled(ra, wanted = Number.POSITIVE_INFINITY) {
   const isUnsettled = () => ra.engine.kernels.isBusy || ra.heap.used > wanted;
-  for (let tries = 0; tries < 500 && isUnsettled(); tries++) await new Promise((done) => setTimeout(done, 10));
+  for (let tries = 0; tries < 500 && isUnsettled(); tries++)
+    await new Promise((done) => setTimeout(done, 10));
   assert(!ra.engine.kernels.isBusy, "calls that were aborted still run after 5 s");
   await new Promise((done) => setTimeout(done, 20));
   return ra.heap;
@@ -226,7 +242,11 @@ check("one thread is this one, and what is no number of threads is refused", asy
   equal(one.threads, 1, "the threads");
   one.close();
   for (const threads of [0, -1, 1.5, "2", null, Number.NaN])
-    await throws(() => api.load({ threads }), api.LoadError, /^threads is .*; expected an integer of at least 1$/);
+    await throws(
+      () => api.load({ threads }),
+      api.LoadError,
+      /^threads is .*; expected an integer of at least 1$/,
+    );
   await throws(
     () => api.load({ threads: 2, worker: true }),
     api.LoadError,
@@ -236,7 +256,11 @@ check("one thread is this one, and what is no number of threads is refused", asy
   await throws(() => api.load({ threads: 2, module }), api.LoadError, /^module came beside threads/);
   await throws(() => api.load({ threads: 2, assetBase: "/nowhere" }), api.LoadError, /nowhere/);
   const workerURL = new URL("nowhere.js", import.meta.url);
-  await throws(() => api.load({ threads: 2, workerURL }), api.LoadError, /^a thread of the kernels does not start/);
+  await throws(
+    () => api.load({ threads: 2, workerURL }),
+    api.LoadError,
+    /^a thread of the kernels does not start/,
+  );
 });
 
 for (const die of ["error", "silent"])

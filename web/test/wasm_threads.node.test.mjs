@@ -33,7 +33,8 @@ for (const backend of ["wasm-relaxed-simd", "wasm-simd128"]) {
       });
       assert(cases >= 40, `${cases} cases; expected tests/vectors to hold more`);
     });
-    if (backend === "wasm-simd128") for (const [what, body] of threadChecks) test(what, () => body(ra, one, api));
+    if (backend === "wasm-simd128")
+      for (const [what, body] of threadChecks) test(what, () => body(ra, one, api));
   });
 }
 

@@ -196,7 +196,10 @@ export abstract class KernelAttention {
   async call(method: string, ...args: unknown[]): Promise<unknown> {
     const signal = heeded((args.at(-1) as { signal?: unknown } | null | undefined)?.signal);
     if (signal && snake(method) === "forward_batch") {
-      return (await import("./batching.js")).batch(this, this.home, args[0], { ...(args[1] as object), signal });
+      return (await import("./batching.js")).batch(this, this.home, args[0], {
+        ...(args[1] as object),
+        signal,
+      });
     }
     return this.home.engine.kernels.later(args, (...own) => this.callSync(method, ...own));
   }

@@ -17,11 +17,11 @@ export interface KernelOptions {
   /** false: the kernels run in this thread (default). true: in a worker of their own. */
   worker?: boolean;
   /**
-   * The folder of the compiled modules and of wasm_worker.js, where they do not lie beside this file: a URL, or a path
-   * in Node.
+   * The folder of the compiled modules, of wasm_worker.js and wasm_thread.js, where they do not lie beside this file: a
+   * URL, or a path in Node.
    */
   assetBase?: string | URL;
-  /** Where the worker's script is, if it lies elsewhere again. */
+  /** Where the script of the worker, or of the threads, is, if it lies elsewhere again. */
   workerURL?: string | URL;
   /**
    * Threads that a large call which gives a promise may use, beside this one, on a memory that all of them share; left

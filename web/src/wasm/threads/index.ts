@@ -40,7 +40,8 @@ export async function openThreads(options: KernelOptions): Promise<SharedKernels
   if (!shared || !place) return undefined;
   const { memory, limit } = shared;
   const { assetBase } = options;
-  const url = assetBase === undefined ? place().href : new URL(`${chosen}-threads.wasm`, folder(assetBase)).href;
+  const url =
+    assetBase === undefined ? place().href : new URL(`${chosen}-threads.wasm`, folder(assetBase)).href;
   const compiled = await compile(url);
   const { exports } = await WebAssembly.instantiate(compiled, { env: { memory } });
   const kernels = new SharedKernels(exports as unknown as ThreadExports, memory, limit);
@@ -55,7 +56,8 @@ export async function openThreads(options: KernelOptions): Promise<SharedKernels
 /** Memory for all threads, and what it may grow to; undefined where there is none. */
 function sharedMemory(): { memory: WebAssembly.Memory; limit: string } | undefined {
   // WebKitGTK has such memory, but not the class of its buffers, and does not let workers have it.
-  if (!(IN_NODE || globalThis.crossOriginIsolated) || typeof SharedArrayBuffer === "undefined") return undefined;
+  if (!(IN_NODE || globalThis.crossOriginIsolated) || typeof SharedArrayBuffer === "undefined")
+    return undefined;
   for (const limit of LIMITS) {
     try {
       const maximum = (limit * MEGABYTE) / PAGE;

@@ -218,7 +218,10 @@ export class SharedKernels extends ModuleKernels {
       }
     }
     const { signal } = (Object(args.at(-1)) as { signal?: AbortSignal | null }) ?? {};
-    return abortable(this.#runThere(plan, result, () => body(...own), signal ?? undefined), signal ?? undefined);
+    return abortable(
+      this.#runThere(plan, result, () => body(...own), signal ?? undefined),
+      signal ?? undefined,
+    );
   }
 
   override next(): void {

@@ -37,6 +37,7 @@ function together(chains: readonly PlannedCall[][], worth: number): Part[] {
   const parts: PlannedCall[][] = [];
   let room = 0;
   for (const chain of chains) {
+    if (chain.length === 0) continue;
     if (room <= 0) {
       parts.push([]);
       room = worth;
