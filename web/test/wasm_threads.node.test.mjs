@@ -1,4 +1,5 @@
 /** The runtime of the kernels with threads on shared memory, in Node. */
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -46,4 +47,51 @@ describe("what one thread does", () => {
   after(() => ra?.close());
   for (const [what, body] of checks)
     if (!/100 000|a call that copies/.test(what)) test(what, () => body(ra, api, "wasm-simd128"));
+});
+
+const byFlags = { skip: "Deno" in globalThis && "the program is started by Node's own flags" };
+
+/** What a program of its own prints. */
+function run(program, ...flags) {
+  const words = [...flags, "--input-type=module", "-e", program];
+  const cwd = new URL("..", import.meta.url);
+  const { stdout, stderr, status } = spawnSync(process.execPath, words, {
+    cwd,
+    encoding: "utf8",
+    timeout: 60_000,
+  });
+  assert(status === 0, `the program ended with ${status}: ${stderr}`);
+  return stdout.trim();
+}
+
+test("idle threads do not keep the program alive, a call that is under way does", byFlags, () => {
+  const program = `
+    import { load } from "./dist/lib/wasm.js";
+    const ra = await load({ threads: 2 });
+    const flash = ra.createSync("flash", { dim: 64 });
+    const x = { data: new Float32Array(4 * 500 * 64).fill(2), shape: [4, 500, 64] };
+    flash.forward(x, x, x).then((output) => console.log(output.every((each) => each === 2)));`;
+  assert(run(program) === "true", "expected every value to be the only one");
+});
+
+test("the threads of a runtime that was forgotten are ended by the garbage collector", byFlags, () => {
+  const program = `
+    import threads from "node:worker_threads";
+    import { load } from "./dist/lib/wasm.js";
+    let ended = 0;
+    const { terminate } = threads.Worker.prototype;
+    threads.Worker.prototype.terminate = function () {
+      ended++;
+      return terminate.call(this);
+    };
+    await (async () => {
+      const ra = await load({ threads: 2 });
+      await ra.createSync("flash", { dim: 1 }).forward([[1]], [[1]], [[5]]);
+    })();
+    for (let i = 0; i < 100 && ended < 2; i++) {
+      await new Promise((done) => setTimeout(done, 10));
+      gc();
+    }
+    console.log(ended >= 2);`;
+  assert(run(program, "--expose-gc") === "true", "expected two threads to be ended");
 });

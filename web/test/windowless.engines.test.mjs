@@ -7,7 +7,7 @@ import { logEngine } from "./engine_log.mjs";
 import { install, pack, run, SCRATCH } from "./packed.mjs";
 
 const { NEWEST_NODE, DENO } = process.env;
-const SUITE = "test/wasm.node.test.mjs";
+const SUITES = ["test/wasm.node.test.mjs", "test/wasm_threads.node.test.mjs"];
 const missing = (what) => `no ${what}; build_scripts/toolchain.py windowless fetches it`;
 
 describe("newest Node", { skip: !NEWEST_NODE && missing("newest Node") }, () => {
@@ -16,7 +16,7 @@ describe("newest Node", { skip: !NEWEST_NODE && missing("newest Node") }, () => 
     const started = performance.now();
     // what the parent's test runner says to its children is not for this one
     const env = { NODE_TEST_CONTEXT: undefined, NODE_OPTIONS: "" };
-    const printed = await run(NEWEST_NODE, ["--test", "--test-reporter=tap", SUITE], { env });
+    const printed = await run(NEWEST_NODE, ["--test", "--test-reporter=tap", ...SUITES], { env });
     const figure = (name) => Number(printed.match(new RegExp(`^# ${name} (\\d+)$`, "m"))[1]);
     const [passed, failed, skipped] = [
       figure("pass"),
@@ -35,7 +35,7 @@ describe("Deno", { skip: !DENO && missing("Deno") }, () => {
     const version = (await run(DENO, ["--version"])).match(/^deno (\S+)/)[1];
     const started = performance.now();
     const options = ["test", "--no-check", "--allow-all", "--no-lock"];
-    const printed = await run(DENO, [...options, SUITE], { env: { NO_COLOR: "1" } });
+    const printed = await run(DENO, [...options, ...SUITES], { env: { NO_COLOR: "1" } });
     const found = printed.match(/(\d+) passed \((\d+) steps\) \| (\d+) failed/).slice(1);
     const [tests, steps, failed] = found.map(Number);
     logEngine("Deno", `Deno ${version}`, { passed: steps, failed });

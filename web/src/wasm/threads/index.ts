@@ -17,6 +17,9 @@ const MODULES: Readonly<Record<string, () => URL>> = {
   "wasm-simd128": () => new URL("./wasm-simd128-threads.wasm", import.meta.url),
 };
 
+/** Ends the threads of a runtime that was never closed, some time after its owner forgot it. */
+const forgotten = new FinalizationRegistry<Crew>((crew) => crew.close());
+
 /**
  * The kernels with as many threads as `threads` says; undefined where one thread is wanted, or where memory cannot be
  * shared. Raises LoadError for other values, and where a file is not there.
@@ -49,7 +52,9 @@ export async function openThreads(options: KernelOptions): Promise<SharedKernels
   kernels.words.fill(0, board >>> 2, (board >>> 2) + boardWords(threads as number));
   const stacks = Array.from({ length: threads as number }, () => kernels.alloc(STACK_BYTES));
   const runner = exports as unknown as ThreadExports;
-  kernels.join(await Crew.start({ module: compiled, memory, board, stacks, runner }, threadScript(options)));
+  const crew = await Crew.start({ module: compiled, memory, board, stacks, runner }, threadScript(options));
+  kernels.join(crew);
+  forgotten.register(kernels, crew);
   return kernels;
 }
 
