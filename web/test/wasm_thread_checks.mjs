@@ -228,6 +228,46 @@ check("the memory grows under calls that are under way", async (_, one, api) => 
   ra.close();
 });
 
+check("what does not fit the shared memory as a whole is computed here, in windows", async (ra, one, api) => {
+  const [many, alone] = await Promise.all([ra, one].map((each) => each.create("flash", { dim: 64 })));
+  const { kernels } = ra.engine;
+  const { used } = await settled(ra);
+  let refused = 0;
+  kernels.alloc = function (bytes) {
+    if (!this.isPlanning || bytes < 500_000) return Object.getPrototypeOf(this).alloc.call(this, bytes);
+    refused++;
+    throw new api.InputTooLargeError("the memory of the kernels is full");
+  };
+  try {
+    same(await many.forward(...long), alone.forwardSync(...long), "the output");
+  } finally {
+    delete kernels.alloc;
+  }
+  assert(refused > 0, "everything found a place");
+  same(await many.forward(...long), alone.forwardSync(...long), "the output, with room again");
+  const { used: after } = await settled(ra);
+  assert(after - used < 2e6, `${after - used} bytes more are in use`); // the places of windows, which are kept
+  await Promise.all([many.dispose(), alone.dispose()]);
+});
+
+check("a stream of queries comes in their order", async (ra, one) => {
+  const [many, alone] = await Promise.all([ra, one].map((each) => each.create("flash", { dim: 64 })));
+  const [query, keys, values] = matrix;
+  await inSmallParts(ra, async () => {
+    let at = 0;
+    for await (const rows of many.forwardStream(query, keys, values, { chunk: 200 })) {
+      const chunk = {
+        data: query.data.slice(64 * at, 64 * (at + 200)),
+        shape: [Math.min(200, 700 - at), 64],
+      };
+      same(rows, alone.forwardSync(chunk, keys, values), `rows from ${at} on`);
+      at += 200;
+    }
+    equal(at, 800, "the end of the last chunk");
+  });
+  await Promise.all([many.dispose(), alone.dispose()]);
+});
+
 check("a runtime that is closed rejects what waits, and makes nothing more", async (_, __, api) => {
   const ra = await api.load({ threads: 2 });
   const flash = await ra.create("flash", { dim: 64 });

@@ -26,7 +26,8 @@ export function stream(
   const source = {
     keep: async (k: unknown, v: unknown) => new (await import("./memory.js")).Memory(home, k, v),
     isMemory: (k: unknown) => k instanceof Bank,
-    forward: async (query: unknown, bank: object, call: object) => attention.forwardSync(query, bank, call),
+    forward: (query: unknown, bank: object, call: object) =>
+      home.engine.kernels.later([query, bank, call], (...own) => attention.forwardSync(...own)),
   };
   return forwardStream(source, queries, keys, values, (options ?? {}) as Record<string, unknown>);
 }
