@@ -8,7 +8,7 @@ import { tensor } from "../../tensor.js";
 import { type Area, type KernelCall, ModuleKernels } from "../kernels.js";
 import type { KernelExports } from "../module.js";
 import type { NumberArray } from "../numbers.js";
-import { mapped, type View } from "../own.js";
+import { isDerived, mapped, plainCopy, type View } from "../own.js";
 import { Plan, WORTH_A_THREAD } from "../plan.js";
 import type { Crew } from "./crew.js";
 import { CANCELLED, type Runner } from "./job.js";
@@ -309,7 +309,7 @@ export class SharedKernels extends ModuleKernels {
       this.write(pointer, view);
       own = new Float32Array(this.memory.buffer, pointer, view.length);
       plan.places.set(own, pointer);
-    } else own = own.slice();
+    } else own = (isDerived(view) ? plainCopy(view) : own.slice()) as unknown as NumberArray;
     if (view.shape) own = tensor(own as never, view.shape) as unknown as NumberArray;
     plan.own.set(view, own);
     return own;
