@@ -17,6 +17,7 @@ import numpy.typing as npt
 from . import kernels, threads
 from .layout import size_of
 from .products import FLOAT32, contiguous
+from .recompute import backward_kernel
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -92,9 +93,10 @@ def backward(
     grads = [np.zeros(shape, FLOAT32) for shape in (*shapes, values.shape)]
     sizes = _sizes(features, values, causal)
     given = (done.output, done.lse, contiguous(grad_output))
+    rows = max(size_of(array.shape[:2]) for array in (features.query, features.keys))
+    kernel = backward_kernel("prefix_attention_backward", done.lse, rows * features.n_features)
 
     def call(start: int, stop: int) -> int:
-        kernel = kernels.active.prefix_attention_backward
         return int(kernel(*_buffers(features, values), *given, *grads, *sizes, start, stop))
 
     threads.run(call, len(values), 3 * _work(features, values), None)

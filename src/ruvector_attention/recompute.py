@@ -10,9 +10,13 @@ import numpy.typing as npt
 from . import kernels, reference
 from .errors import NumericalInstabilityError
 
-#: Beyond it neighbours in float32 lie half a unit apart, and such a weight means nothing.
+#: A log-sum-exp L is rounded by 2^-24 |L|, and again in powers of two: all weights of its row, and so their gradients,
+#: are off by up to 2.5 * 2^-24 |L|, which is below the 1e-3 that a gradient is held to as far as here ...
+EXACT_SCORE = 2.0**12
+EXACT_PAIRS = 1 << 22  # of a query and a key, or of a row and a feature, up to which it is not traded for speed
+#: ... and beyond this one, where neighbours in float32 lie half a unit apart, such a weight means nothing.
 LARGEST_SCORE = 2.0**22
-MOST_PAIRS = 1 << 24  # of a query and a key: NumPy holds arrays of them all
+MOST_PAIRS = 1 << 24  # NumPy holds arrays of them all
 
 
 def backward_kernel(name: str, lse: npt.NDArray[Any], pairs: int) -> kernels.Kernel:
@@ -21,11 +25,11 @@ def backward_kernel(name: str, lse: npt.NDArray[Any], pairs: int) -> kernels.Ker
     Raises: NumericalInstabilityError, where they are too many for that.
     """
     kernel: kernels.Kernel = getattr(kernels.active, name)
-    if lse.min(initial=0.0) >= -LARGEST_SCORE and lse.max(initial=0.0) <= LARGEST_SCORE:
+    if lse.min(initial=0.0) >= -EXACT_SCORE and lse.max(initial=0.0) <= EXACT_SCORE:
         return kernel
     # rows that see no key have none
     largest = float(np.abs(lse, where=np.isfinite(lse), out=np.zeros_like(lse)).max(initial=0.0))
-    if largest <= LARGEST_SCORE:
+    if largest <= (EXACT_SCORE if pairs <= EXACT_PAIRS else LARGEST_SCORE):
         return kernel
     if pairs > MOST_PAIRS:
         raise NumericalInstabilityError(

@@ -95,7 +95,10 @@ def prefix_attention_backward(
     for at in range(start, stop):
         item = _item(query, keys, addend, weight, values, at, n_query, n_key, dim, features, dim_value)
         done, grads = (rows(x, n_query, dim_value)[at].astype(np.float64) for x in (out, grad_out))
-        denominators = rows(lse, n_query, 1)[at, :, 0].astype(np.float64)
+        # lse came in float32, which is too coarse where logarithms are large
+        denominators, table = np.full(n_query, np.inf), _Table.empty(features, dim_value + 1)
+        for block_of in _blocks(n_query, n_key, bool(causal), min(block, ROWS)):
+            table = _attend(item, *block_of, table, np.zeros((n_query, dim_value)), denominators)
         # [G, -G . out]: one product with [v, 1] is then the gradient of a weight before it was divided
         extended = np.concatenate([grads, -(grads * done).sum(axis=1, keepdims=True)], axis=1)
         of_query, of_keys, of_values = _gradients(item, extended, denominators, bool(causal), min(block, ROWS))
