@@ -79,6 +79,15 @@ typedef struct {
   vf square, line_aux, lane_aux, weight, curvature;
 } rv_space_gradient;
 
+/* x (1/3 z + 3/10 z^2 + 15/56 z^3 + 35/144 z^4), z = x^2: x / sqrt(1 - x^2) - asin(x) where x is small and little would be
+ * left of the difference. For z = -x^2 it is asinh(x) - x / sqrt(1 + x^2), negated. */
+#define RV_SMALL_BEND 0.03f
+RV_INLINE vf small_bend(vf x, vf z) {
+  vf p = v_fma(v_set(35.0f / 144), z, v_set(15.0f / 56));
+  p = v_fma(p, z, v_set(0.3f));
+  return v_mul(v_mul(x, z), v_fma(p, z, v_set(1.0f / 3)));
+}
+
 RV_INLINE rv_space_gradient space_gradient(const rv_segment *segment, const rv_space *space, vf g, vf square, vf a,
                                            vf b) {
   const float c = (float)space->curvature, root_c = (float)__builtin_sqrt(space->curvature);
@@ -93,13 +102,19 @@ RV_INLINE rv_space_gradient space_gradient(const rv_segment *segment, const rv_s
     const vf cosine = v_max(v_set(RV_LEAST_COSINE), v_sub(one, v_mul(square, v_set(quarter_c))));
     const vf slope = v_div(v_set(0.5f), v_sqrt(v_mul(v_max(square, tiny), cosine))); /* of d by square */
     of.square = v_where_lt(zero, square, v_mul(of_d, slope), zero);
-    if (segment->kind == RV_SPHERICAL) /* d = x / sqrt c with x by sqrt(c): -d / 2c + square * slope / c */
-      of.curvature = v_mul(of_d, v_mul(v_set(1.0f / c), v_sub(v_mul(square, slope), v_mul(v_set(0.5f), d))));
+    if (segment->kind == RV_SPHERICAL) { /* d = 2 asin(x) / sqrt c with x by sqrt(c): -d / 2c + square * slope / c */
+      const vf z = v_mul(square, v_set(quarter_c)), far = v_sub(v_mul(square, slope), v_mul(v_set(0.5f), d));
+      const vf near = v_mul(small_bend(v_sqrt(z), z), v_set(1.0f / root_c));
+      of.curvature = v_mul(of_d, v_mul(v_set(1.0f / c), v_where_lt(z, v_set(RV_SMALL_BEND), near, far)));
+    }
     return of;
   }
   const vf t = hyperbolic_t(segment->kind, c, square, a, b), product = v_mul(t, v_add(t, v_set(2.0f)));
   const vf of_t = v_where_lt(zero, t, v_div(v_mul(of_d, v_set(1.0f / root_c)), v_sqrt(v_max(product, tiny))), zero);
-  of.curvature = v_sub(v_mul(of_t, v_mul(t, v_set(1.0f / c))), v_mul(of_d, v_mul(d, v_set(0.5f / c))));
+  /* d sqrt(c) = 2 asinh(x), x = sqrt(t / 2): t by c gives x / sqrt(1 + x^2), 1 / sqrt(c) gives -asinh(x) */
+  const vf z = v_mul(t, v_set(-0.5f)), near = small_bend(v_sqrt(v_sub(zero, z)), z);
+  const vf far = v_sub(v_div(t, v_sqrt(v_max(product, tiny))), v_mul(d, v_set(0.5f * root_c)));
+  of.curvature = v_mul(v_mul(of_d, v_set(1.0f / (c * root_c))), v_where_lt(v_set(-RV_SMALL_BEND), z, near, far));
   if (segment->kind == RV_POINCARE) {
     const vf twice_c = v_mul(of_t, v_set(2.0f * c));
     of.square = v_mul(twice_c, v_mul(a, b));

@@ -89,6 +89,14 @@ class Slopes(NamedTuple):
     c: Array
 
 
+def _bend(z: Array, far: Array) -> Array:
+    """x / sqrt(1 - x^2) - asin(x), z = x^2: ``far``, and its series where little is left of that difference. For
+    z = -x^2 it is asinh(x) - x / sqrt(1 + x^2)."""
+    series = 1 / 3 + z * (3 / 10 + z * (15 / 56 + z * (35 / 144 + z * (315 / 1408))))
+    found: Array = np.where(np.abs(z) < 1e-3, np.sqrt(np.abs(z)) * np.abs(z) * series, far)
+    return found
+
+
 def slopes(space: Space, raw: Array, a: Array, b: Array) -> Slopes:
     distance = _distance(space, raw, a, b)
     by_distance = -space.weight * (2.0 * distance if space.power == 2 else np.ones_like(distance))
@@ -97,11 +105,15 @@ def slopes(space: Space, raw: Array, a: Array, b: Array) -> Slopes:
     if space.kind in (EUCLIDEAN, SPHERICAL):
         cosine = np.maximum(1.0 - 0.25 * space.c * raw, LEAST_COSINE) if space.kind == SPHERICAL else 1.0
         slope = 0.5 / np.sqrt(np.maximum(raw, 1e-30) * cosine)
-        by_c = (raw * slope - 0.5 * distance) / space.c if space.kind == SPHERICAL else none
+        z = 0.25 * space.c * raw  # of half the chord
+        bend = _bend(z, np.sqrt(space.c) * (raw * slope - 0.5 * distance))
+        by_c = bend * space.c**-1.5 if space.kind == SPHERICAL else none
         return Slopes(np.where(raw > 0, by_distance * slope, 0.0), none, none, by_weight, by_distance * by_c)
     t = _hyperbolic(space, raw, a, b)
     by_t = np.where(t > 0, by_distance / np.sqrt(space.c * np.maximum(t * (t + 2.0), 1e-30)), 0.0)
-    by_c = by_t * t / space.c - by_distance * distance * 0.5 / space.c
+    # d sqrt(c) = 2 asinh(x), x = sqrt(t / 2): t by c gives x / sqrt(1 + x^2), 1 / sqrt(c) gives -asinh(x)
+    half = np.sqrt(0.5 * t)
+    by_c = -by_distance * space.c**-1.5 * _bend(-0.5 * t, np.arcsinh(half) - half / np.sqrt(1.0 + 0.5 * t))
     if space.kind == POINCARE:
         return Slopes(by_t * 2 * space.c * a * b, by_t * 2 * space.c * raw * b, by_t * 2 * space.c * raw * a,
                       by_weight, by_c)  # fmt: skip
