@@ -1,4 +1,5 @@
-/* The weights of attention along lists of keys, computed again from their log-sum-exp.
+/* The weights of attention along lists of keys, computed again from their log-sum-exp: which is a shift near their maximum
+ * and no more, for a float of its size says little of their sum where scores are large.
  *   query (n_query, heads, dim)  keys (n_key, heads, dim)  indptr (n_query + 1)  indices (n_edges)
  *   bias, weights (heads, n_edges)  lse (heads, n_query) */
 
@@ -15,12 +16,23 @@ static int32_t rv_edge_weights(const rv_edge_weights_args *args) {
         const double bias = args->bias ? (double)args->bias[h * n_edges + e] : 0;
         line[e] = (float)((args->scale * dot + bias - (double)args->lse[h * args->n_query + i]) * (double)RV_LOG2E);
       }
+    for (int64_t i = 0; i < args->n_query; i++) {
+      float top = RV_LOWEST;
+      for (int64_t e = args->indptr[i]; e < args->indptr[i + 1]; e++) top = line[e] > top ? line[e] : top;
+      for (int64_t e = args->indptr[i]; e < args->indptr[i + 1]; e++) line[e] -= top;
+    }
     for (int64_t e = 0; e < n_edges; e += VL) {
       const int64_t rest = n_edges - e;
       if (rest < VL)
         v_store_n(line + e, v_exp2(v_load_n(line + e, rest)), rest);
       else
         v_store(line + e, v_exp2(v_load(line + e)));
+    }
+    for (int64_t i = 0; i < args->n_query; i++) {
+      double sum = 0;
+      for (int64_t e = args->indptr[i]; e < args->indptr[i + 1]; e++) sum += (double)line[e];
+      const double inverse = sum > 0 ? 1 / sum : sum;
+      for (int64_t e = args->indptr[i]; e < args->indptr[i + 1]; e++) line[e] = (float)(line[e] * inverse);
     }
   }
   return RV_OK;

@@ -126,7 +126,7 @@ def edge_weights(
     query: Array, keys: Array, indptr: Array, indices: Array, bias: Array | None, lse: Array, weights: Array,
     heads: int, n_query: int, n_key: int, n_edges: int, dim: int, scale: float,
 ) -> int:  # fmt: skip
-    """The weights (heads, n_edges) of lists of keys, from their log-sum-exp (heads, n_query)."""
+    """The weights (heads, n_edges) of lists of keys, near whose maxima their log-sum-exp (heads, n_query) lie."""
     pointers, columns = indptr.reshape(-1)[: n_query + 1], indices.reshape(-1)[:n_edges]
     q, k = (
         x.reshape(-1)[: n * heads * dim].reshape(n, heads, dim).astype(np.float64)
@@ -136,8 +136,13 @@ def edge_weights(
     scores = scale * np.einsum("ehd,ehd->he", q[owners], k[columns])
     if bias is not None:
         scores += bias.reshape(-1)[: heads * n_edges].reshape(heads, n_edges)
-    sums = lse.reshape(-1)[: heads * n_query].reshape(heads, n_query).astype(np.float64)
-    weights.reshape(-1)[: heads * n_edges] = np.exp(scores - sums[:, owners]).reshape(-1)
+    shifts = lse.reshape(-1)[: heads * n_query].reshape(heads, n_query).astype(np.float64)[:, owners]
+    top, total = np.full((n_query, heads), -np.inf), np.zeros((n_query, heads))
+    near = (scores - shifts).T
+    np.maximum.at(top, owners, near)
+    found = np.exp(near - top[owners])
+    np.add.at(total, owners, found)
+    weights.reshape(-1)[: heads * n_edges] = (found / total[owners]).T.reshape(-1)
     return OK
 
 
