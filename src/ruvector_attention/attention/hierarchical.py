@@ -109,8 +109,10 @@ class HierarchicalAttention(Attention):
         hidden = tanh(project(rows, weight, bias))
         query = np.tile(context, (n_group, 1))
         out, lse = attend_sparse(
-            query, hidden, rows, edges, scale=scale, return_lse=True, check_finite=check_finite
+            query, hidden, rows, edges, scale=scale, return_lse=True, check_finite=False
         )  # (..., n_group, dim), (..., 1, n_group)
+        if check_finite and kernels.active.all_finite(out, out.size):
+            raise_non_finite(items=rows)
 
         def weights() -> Float32Array:
             return _shares(scale * (hidden.astype(np.float64) @ context.astype(np.float64)), edges, groups)

@@ -10,6 +10,7 @@ import numpy as np
 from .. import engine
 from ..arrays import ArrayLike, Float32Array, require_finite
 from ..config import Setting
+from ..errors import NumericalInstabilityError
 from ..registry import register
 from .mixture import Float64Array, MixtureAttention, MixtureConfig, Routing
 
@@ -56,9 +57,14 @@ class LearnedRoutingAttention(MixtureAttention):
         return self._kept(self._shares(rows)).astype(np.float32)
 
     def _shares(self, query: Float32Array) -> Float64Array:
-        mean = query.mean(axis=-2)
+        with np.errstate(over="ignore"):  # told below
+            mean = query.mean(axis=-2)
         logits = engine.project(mean[..., None, :], self._parameters["router_weight"], self._parameters["router_bias"])
         scaled = logits[..., 0, :].astype(np.float64) / self.config.temperature
+        if not np.isfinite(scaled).all() and np.isfinite(query).all():
+            raise NumericalInstabilityError(
+                "the numbers that the router compares overflow float32; expected queries of smaller magnitude"
+            )
         exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
         shares: Float64Array = exponentials / exponentials.sum(axis=-1, keepdims=True)
         return shares

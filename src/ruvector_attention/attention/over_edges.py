@@ -128,7 +128,8 @@ class OverEdgesAttention(Attention):
         with np.errstate(over="ignore", invalid="ignore"):  # told below
             found = self._pass(bound.nodes, fans, self._edge_rows(bound, fans), training, check_finite)
         if check_finite and kernels.active.all_finite(contiguous(found.output), found.output.size):
-            features = {} if bound.features is None else {"edge_attr": bound.features}
+            name = self.inputs[-1].name  # edge_attr, or features of nodes; or the edges of another space
+            features = {name: bound.features} if isinstance(bound.features, np.ndarray) else {}
             raise_non_finite(nodes=bound.nodes, **features)
         return fans, found
 
