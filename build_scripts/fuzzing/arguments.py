@@ -143,7 +143,7 @@ class Problem:
         self.entry = described()[attention.name]
         fixed = attention._fixed_axes()
         axes = [axis for spec in self.entry["inputs"] for axis in spec["axes"]]
-        self.sizes = {axis: fixed.get(axis) or draw.size(400) for axis in axes if axis != "..."}
+        self.sizes = {axis: fixed.get(axis) or draw.size(520) for axis in axes if axis != "..."}
         self.sizes.setdefault("n_query", self.sizes.get("n_key", 1))
         if "dim_value" in axes:  # heads share the channels of values
             heads = self.attention.config.to_dict().get("num_heads", 1)
@@ -155,6 +155,11 @@ class Problem:
         self.is_vector = False
         self.inputs = {spec["name"]: self._input(spec) for spec in self.entry["inputs"]}
         self.inputs = {name: value for name, value in self.inputs.items() if value is not None}
+
+    @property
+    def option_names(self) -> list[str]:
+        """All options that its forward takes."""
+        return [p.name for p in parameters_of(self.attention.forward) if p.kind is p.KEYWORD_ONLY]
 
     @property
     def pairs(self) -> bool:

@@ -79,6 +79,7 @@ def _again(options: Options) -> int:
 def _work(options: Options, first: int, step: int, state: Any, sender: Connection) -> None:
     """Cases first, first + step, ... until the watcher ends this process."""
     faulthandler.enable()
+    from . import shadow, twins
     from .cases import Case
 
     refusals: Counter[tuple[str, str, str]] = Counter()
@@ -97,8 +98,10 @@ def _work(options: Options, first: int, step: int, state: Any, sender: Connectio
         state[OPERATIONS] += case.operations
         number += step
         if time.monotonic() - reported > REPORT_EVERY:
-            sender.send(("refusals", refusals))
+            sender.send(("counted", refusals, shadow.called, shadow.compared, twins.compared))
             refusals, reported = Counter(), time.monotonic()
+            for counter in (shadow.called, shadow.compared, twins.compared):
+                counter.clear()
 
 
 class _Watched:
@@ -111,6 +114,9 @@ class _Watched:
         self._started = time.monotonic()
         self.findings: dict[str, list[int]] = {}
         self.refusals: Counter[tuple[str, str, str]] = Counter()
+        self.called: Counter[str] = Counter()  # kernels, in cases that have them compared
+        self.beside: Counter[str] = Counter()  # those compared with their float64 bodies
+        self.twins: Counter[str] = Counter()  # forwards by another way
 
     @property
     def operations(self) -> int:
@@ -141,8 +147,10 @@ class _Watched:
         except (EOFError, OSError):
             time.sleep(0.1)  # it is ending; the lane says how
             return False
-        if message[0] == "refusals":
-            self.refusals.update(message[1])
+        if message[0] == "counted":
+            counters: tuple[Counter[Any], ...] = (self.refusals, self.called, self.beside, self.twins)
+            for counter, more in zip(counters, message[1:], strict=True):
+                counter.update(more)
         else:
             self._found(*message[1:])
         return True
@@ -177,7 +185,12 @@ class _Watched:
         print(f"{self.operations:,} operations in about {cases:,} cases of seed {options.seed} on "
               f"{options.backend or 'the best backend'}, {spent:.0f} s; "
               f"{sum(self.refusals.values()):,} typed errors; {len(self.findings)} findings")  # fmt: skip
+        called, beside = (sum(counter.values()) for counter in (self.called, self.beside))
+        print(f"compared: {beside:,} of {called:,} calls of kernels with float64, "
+              f"{sum(self.twins.values()):,} forwards by another way")  # fmt: skip
         if options.refusals:
+            for title, counter in (("kernels", self.beside), ("ways", self.twins)):
+                print(f"{title}: " + ", ".join(f"{name} {count:,}" for name, count in counter.most_common()))
             for (owner, what, sentence), count in self.refusals.most_common():
                 print(f"{count:8,}  {owner}.{what}: {sentence}")
         for sentence, numbers in sorted(self.findings.items(), key=lambda entry: -len(entry[1])):

@@ -6,17 +6,20 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 import ruvector_attention as ra
 
-from . import corrupt, geometry, masks, stores, verdicts
+from . import corrupt, direct, geometry, masks, shadow, stores, twins, verdicts
 from .arguments import COVERED, OPTIONS, Problem, arguments_of, described, parameters_of, settings_of
 from .draw import Draw
 
 NOT_FINITE = re.compile(r"holds -?(nan|inf) at")
+TWINS = 0.5  # of the forwards that answer are computed by another way as well
+BESIDE = 0.6  # of the cases have every kernel compared with its float64 body
 
 
 class Case:
@@ -25,6 +28,7 @@ class Case:
     def __init__(self, seed: int, number: int, only_mechanism: str | None = None) -> None:
         self.draw = Draw(seed, number)
         self.operations = 0
+        self.compared = 0  # answers that were computed by another way
         self.refusals: Counter[tuple[str, str, str]] = Counter()
         self.trail: list[str] = []
         self.only_mechanism = only_mechanism
@@ -33,13 +37,16 @@ class Case:
         """Raises: FindingError, and whatever else the library raises that is no AttentionError."""
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            kind = 0.0 if self.only_mechanism else self.draw.random.random()
-            if kind < 0.8:
-                self._mechanism()
-            elif kind < 0.92:
-                geometry.run(self)
-            else:
-                stores.run(self)
+            with shadow.beside() if self.draw.chance(BESIDE) else nullcontext():
+                kind = 0.0 if self.only_mechanism else self.draw.random.random()
+                if kind < 0.8:
+                    self._mechanism()
+                elif kind < 0.9:
+                    geometry.run(self)
+                elif kind < 0.93:
+                    direct.run(self)
+                else:
+                    stores.run(self)
 
     def call(self, owner: str, what: str, function: Callable[..., Any], /, *given: Any, **named: Any) -> Any:
         """The answer of one operation, or None where a typed error came."""
@@ -96,6 +103,8 @@ class Case:
                 given = self.call(name, "forward", attention.forward, **inputs, **options, out=out)
                 same = given is None or (given is out and np.array_equal(out, found))
                 verdicts.require(same, "a call with out= gives something else")
+            if draw.chance(TWINS):
+                twins.run(twins.Call(self, attention, problem, options, found))
         if draw.chance(0.5):
             self._weights(attention, problem, options)
         if draw.chance(0.6):

@@ -16,6 +16,12 @@ finite numbers (points inside of their space, weights that sum to 1 or 0 and are
 shapes) or a typed AttentionError that names the argument. Anything else is reported: NaN, a warning, any other
 exception, a crash, a case that takes longer than --limit.
 
+And the numbers must be right. In most cases every call of a kernel, whatever mechanism makes it, is compared with its
+NumPy body in float64 on the same numbers, within bounds that follow from these numbers (rounding.py). Half of the
+forwards that answer are computed by another way as well (twins.py, float64.py): to the bit in another layout, over
+threads, in a batch and item by item, from a memory, from settings and state; up to rounding by a dense mask, by weights
+times values, on NumPy, by the definition, and gradients beside differences.
+
 An operation is one call of the public interface: making a mechanism, a forward, weights, a backward, another method, a
 function of geometry, a change or a reading of a memory. A case makes between one and some forty of them.
 """
@@ -47,7 +53,9 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--only", type=int, nargs="+", default=[], metavar="N", help="run these cases again, here")
     parser.add_argument("--mechanism", metavar="NAME", help="cases of this mechanism alone")
     parser.add_argument("--limit", type=float, default=60.0, metavar="S", help="that one case may take (60)")
-    parser.add_argument("--refusals", action="store_true", help="print which typed errors came, and how often")
+    parser.add_argument(
+        "--refusals", action="store_true", help="print which typed errors came, how often, and what was compared"
+    )
     parser.add_argument(
         "--leaks", type=int, default=0, metavar="N", help="instead, N lives of objects, and their memory"
     )
