@@ -5,17 +5,24 @@
     call(handle, method, args, kwargs)    -> what the method returns
     release(handle)                       -> whether there was one
 
-An array is ``{"$array": flat buffer, "shape": [...], "dtype": "float32"}`` in both directions, so that one call is
-one conversion each way and no proxy outlives it. An object that JavaScript holds, a Memory among the arguments, is
-``{"$handle": number}``. An error is ``{"class", "message", ...}``.
+An array is ``{"$array": flat buffer, "shape": [...], "dtype": "float32"}`` in both directions. An object that JavaScript
+holds, a Memory among the arguments, is ``{"$handle": number}``; a number that JSON lacks, ``{"$number": "nan"}``. An error
+is ``{"class", "message", ...}``.
+
+Pyodide's host has a request cross as JSON, by ``exchange``. Its arrays are copied once, from JavaScript into ``room`` and
+from where NumPy has them into JavaScript: ``$array`` is then a place in memory.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import itertools
+import json
+import math
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,17 +30,32 @@ from typing import Any
 import numpy as np
 
 from . import registry, training
+from .arrays import FLOAT32
 from .config import Settings
 from .errors import AttentionError, InvalidConfigError, OutOfBoundsError, UnsupportedError
 from .masks import AttentionMask
 from .suggest import did_you_mean
 
+ALIGNMENT = 64  # bytes, of the arrays of a request
+KEPT = 4 << 20  # bytes of room that stay from one request to the next
+REPEATED = 2000  # characters of a request that may come again as it is
+SAFE_INTEGER = 2**53 - 1  # the largest that a number of JavaScript's holds with all below it
+
+NAMES = {char: np.dtype(char).name for char in "?bBhHiIlLqQfd"}  # to look up: it is made anew whenever it is asked for
+
 _handles = itertools.count(1)
 _objects: dict[int, Any] = {}
+_room: np.ndarray[Any, Any] | None = None  # where the arrays of requests lie
+_room_begins = 0
+_idle = 0  # references to the room while nobody has an array in it
+_leaving: list[np.ndarray[Any, Any]] = []  # what JavaScript has yet to read
+
+anchor = bytearray(1)  # by which JavaScript finds the memory that all of this lies in
 
 
 def describe() -> dict[str, Any]:
-    return {**registry.describe(), "handles": len(_objects)}
+    described: dict[str, Any] = _sent({**registry.describe(), "handles": len(_objects)})
+    return described
 
 
 def create(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,15 +69,21 @@ def create(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def call(handle: int, method: str, args: list[Any], kwargs: Mapping[str, Any]) -> Any:
+    return _sent(_result_of(handle, method, args, kwargs))
+
+
+def _result_of(handle: int, method: str, args: list[Any], kwargs: Mapping[str, Any]) -> Any:
     found = _held(handle)
     function = None if method.startswith("_") else getattr(found, method, None)
     if not callable(function):
         raise UnsupportedError(f"{type(found).__name__} has no method '{method}'")
     positional = [_received(value) for value in args]
+    if not kwargs:
+        return function(*positional)
     named = _received_items(kwargs)
     if named and _is_argument(named, function, len(positional)):
         positional, named = [*positional, named], {}
-    return _sent(function(*positional, **named))
+    return function(*positional, **named)
 
 
 def _held(handle: int) -> Any:
@@ -79,10 +107,111 @@ _VERBS: dict[str, Callable[..., Any]] = {
 
 def dispatch(verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The one entry for JavaScript: never raises what Python code can raise, answers with it."""
+    return _answer(_VERBS[verb], arguments)
+
+
+def _answer(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return {"value": _VERBS[verb](**arguments)}
+        return {"value": function(**arguments)}
     except Exception as error:  # noqa: BLE001  whatever it is, JavaScript must hear of it
         return {"error": _described(error)}
+
+
+def room(size: int) -> int:
+    """The address at which JavaScript writes the arrays of its requests from now on; 0 where there is no memory for them.
+
+    A request that something keeps an array of keeps this memory too: its reply says so, and the next asks for other.
+    """
+    global _room, _room_begins, _idle
+    _room = None
+    try:
+        _room = np.empty(size + ALIGNMENT, np.uint8)
+    except MemoryError:
+        return 0
+    _idle = _holders_of_room()
+    address = _address(_room)
+    _room_begins = -address % ALIGNMENT
+    return address + _room_begins
+
+
+def _holders_of_room() -> int:
+    """How many references there are, as this version of Python counts them."""
+    return sys.getrefcount(_room)
+
+
+def exchange(text: str) -> str:
+    """``dispatch`` of ``{"verb", "args"}`` whose arrays begin so many bytes into the room; its reply, with addresses, and
+    with ``keeps`` where the room is not to be written any more. What lies at the addresses stays until ``leave``."""
+    global _room
+    leave()
+    request = _parsed(text) if len(text) < REPEATED else _PARSER.decode(text)
+    verb = request["verb"]
+    reply = _answer(_call if verb == "call" else _VERBS[verb], request["args"])
+    keeps = ""
+    if _room is not None and (_holders_of_room() != _idle or _room.size > KEPT):
+        _room, keeps = None, ',"keeps":true'
+    value = reply.get("value")
+    written = f'{{"value":{value}' if type(value) is _Json else _ENCODER.encode(reply)[:-1]
+    return f"{written}{keeps}}}"
+
+
+class _Json(str):
+    """A value that is written already."""
+
+    __slots__ = ()
+
+
+def _call(**arguments: Any) -> Any:
+    """``call``, whose result mostly is what takes few steps to tell of: each is slow after a kernel has had the caches."""
+    result = _result_of(**arguments)
+    if type(result) is np.ndarray and result.dtype is FLOAT32 and result.flags.carray:
+        return _Json(f'{{"$array":{_leaving_from(result)},"shape":{[*result.shape]},"dtype":"float32"}}')
+    return _sent(result)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Placed:
+    """An array in the room."""
+
+    begin: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    is_bool: bool
+
+
+def _placed(parsed: dict[str, Any]) -> Any:
+    begin = parsed.get("$array")
+    if not isinstance(begin, int):
+        return parsed
+    is_bool = parsed["dtype"] == "bool"
+    return _Placed(begin, tuple(parsed["shape"]), np.dtype("uint8" if is_bool else parsed["dtype"]), is_bool)
+
+
+_PARSER = json.JSONDecoder(object_hook=_placed)
+
+
+@functools.lru_cache(maxsize=32)
+def _parsed(text: str) -> dict[str, Any]:
+    """Calls are mostly alike but for the numbers in their arrays. Nothing that a method gets is part of it."""
+    parsed: dict[str, Any] = _PARSER.decode(text)
+    return parsed
+
+
+def leave() -> None:
+    """JavaScript has read the arrays of the last reply."""
+    _leaving.clear()
+
+
+def _leaving_from(array: np.ndarray[Any, Any]) -> int:
+    _leaving.append(array)
+    return _address(array)
+
+
+def _address(array: np.ndarray[Any, Any]) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+_ENCODER = json.JSONEncoder(default=_leaving_from, separators=(",", ":"), check_circular=False, allow_nan=False)
 
 
 def _class(path: str) -> Callable[..., Any]:
@@ -116,14 +245,19 @@ def _is_argument(named: Mapping[str, Any], function: Callable[..., Any], given: 
 
 
 def _received(value: Any) -> Any:
-    """A value from JavaScript, its arrays as ndarrays over the buffers that came."""
-    if isinstance(value, Mapping):
-        if "$handle" in value:
-            return _held(value["$handle"])
+    """A value from JavaScript, its arrays as ndarrays over the memory that they came in."""
+    if type(value) is _Placed:
+        array: np.ndarray[Any, Any] = np.ndarray(value.shape, value.dtype, _room, _room_begins + value.begin)
+        return array != 0 if value.is_bool else array
+    if isinstance(value, dict):
         if "$array" in value:
             flat = np.frombuffer(value["$array"], dtype="uint8" if value["dtype"] == "bool" else value["dtype"])
             array = flat.reshape(tuple(value["shape"]))
             return array != 0 if value["dtype"] == "bool" else array
+        if "$handle" in value:
+            return _held(value["$handle"])
+        if "$number" in value:
+            return float(value["$number"])
         return _received_items(value)
     return [_received(item) for item in value] if isinstance(value, list) else value
 
@@ -139,17 +273,22 @@ def _received_items(items: Mapping[str, Any]) -> dict[str, Any]:
 def _sent(value: Any) -> Any:
     """A value for JavaScript: plain data, arrays as flat buffers of a dtype that it has."""
     if isinstance(value, np.ndarray):
-        array = np.ascontiguousarray(_for_javascript(value))
-        flat = array.reshape(-1)
+        flat = np.ascontiguousarray(_for_javascript(value)).reshape(-1)
         return {
             "$array": flat.view("uint8") if flat.dtype == bool else flat,
             "shape": list(value.shape),
-            "dtype": flat.dtype.name,
+            "dtype": NAMES[flat.dtype.char],
         }
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return int(value) if -SAFE_INTEGER <= value <= SAFE_INTEGER else {"$number": str(int(value))}
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else {"$number": str(float(value))}
     if isinstance(value, np.generic):
-        return value.item()
+        return _sent(value.item())
     if isinstance(value, AttentionMask):
-        return value.to_config()
+        value = value.to_config()
     if isinstance(value, Settings):  # the stage of a curriculum, by the names that JavaScript gives it
         return {_camel(key): _sent(item) for key, item in value.to_dict().items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -160,8 +299,6 @@ def _sent(value: Any) -> Any:
         return {str(key): _sent(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_sent(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
     raise UnsupportedError(f"a result of type {type(value).__name__} cannot go to JavaScript")
 
 
@@ -171,13 +308,15 @@ def _camel(name: str) -> str:
 
 
 def _for_javascript(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if array.dtype.kind not in "biuf":
-        raise UnsupportedError(f"a result of dtype {array.dtype} cannot go to JavaScript")
     if array.dtype == np.float16:
         return array.astype(np.float32)
+    if array.dtype.char not in NAMES:
+        raise UnsupportedError(f"a result of dtype {array.dtype} cannot go to JavaScript")
     # 64-bit integers would arrive as BigInt, which nothing else in JavaScript mixes with
     if array.dtype.kind in "iu" and array.dtype.itemsize == 8 and (not array.size or abs(array).max() < 2**31):
         return array.astype(np.int32)
+    if not (array.flags.aligned and array.dtype.isnative):  # what no typed array can lie over
+        return array.astype(array.dtype.newbyteorder("="))
     return array
 
 

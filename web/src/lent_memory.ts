@@ -1,7 +1,7 @@
 /**
- * Copies of a caller's arrays for another thread. Their memory comes back when that has done with them, a worker's with
- * its answer, and the next copies are made in it: memory that the system has to find anew costs several times what the
- * copy does.
+ * Copies of a caller's arrays for another thread, and of a worker's results for the caller. The memory of the first comes
+ * back when the other thread has done with them, a worker's with its answer, and the next copies are made in it; that of
+ * the second is found between two calls: memory that the system has to find anew costs several times what the copy does.
  */
 import type { TypedArray } from "./protocol.js";
 
@@ -19,6 +19,9 @@ export function worthReturning(buffers: readonly ArrayBuffer[]): ArrayBuffer[] {
     return true;
   });
 }
+
+/** Bytes that are found together, or more. */
+const PAGE = 4096;
 
 type ArrayClass = new (buffer: ArrayBufferLike, offset: number, length: number) => TypedArray;
 
@@ -55,6 +58,41 @@ export class LentMemory {
     }
     while (this.#bytes > this.most) this.#bytes -= (this.#kept.shift() as ArrayBuffer).byteLength;
   };
+}
+
+/** Memory for results as large as the last ones were, which the caller keeps. */
+export class SpareMemory {
+  /** The longest unused first. */
+  readonly #spare: ArrayBuffer[] = [];
+  #bytes = 0;
+  readonly #taken: number[] = [];
+
+  readonly copyOf = (array: TypedArray): TypedArray => {
+    const { byteLength, length } = array;
+    if (byteLength < WORTH_RETURNING || byteLength > KEPT_BYTES) return array.slice() as TypedArray;
+    this.#taken.push(byteLength);
+    const at = this.#spare.findIndex((spare) => spare.byteLength === byteLength);
+    if (at < 0) return array.slice() as TypedArray;
+    this.#bytes -= byteLength;
+    const copy = new (array.constructor as ArrayClass)(
+      this.#spare.splice(at, 1)[0] as ArrayBuffer,
+      0,
+      length,
+    );
+    copy.set(array as never);
+    return copy;
+  };
+
+  /** Finds memory in the place of what was taken, when nobody waits for it. */
+  prepare(): void {
+    for (const size of this.#taken.splice(0)) {
+      const found = new Uint8Array(size);
+      for (let i = 0; i < size; i += PAGE) found[i] = 0; // only what is written is really found
+      this.#spare.push(found.buffer);
+      this.#bytes += size;
+    }
+    while (this.#bytes > KEPT_BYTES) this.#bytes -= (this.#spare.shift() as ArrayBuffer).byteLength;
+  }
 }
 
 /** A page must be isolated to send memory that it shares; Node always is. */

@@ -199,6 +199,8 @@ export class Connection {
 export interface Host {
   start(assets: unknown, progress: (p: Progress) => void): Promise<Answer>;
   request(verb: Verb, args: Verbs[Verb], id: number): Answer;
+  /** Told that an answer is out. */
+  answered?(): void;
 }
 
 /** The host's side of any connection: takes one message, posts its reply. */
@@ -219,6 +221,7 @@ export async function serve(host: Host, message: ToHost, post: Post): Promise<vo
   // No host keeps the arrays of a call.
   const returned = worthReturning(received.filter((buffer) => !gone.has(buffer)));
   post(returned.length > 0 ? { id, ...answer, returned } : { id, ...answer }, [...sent, ...returned]);
+  host.answered?.();
 }
 
 export function isWireArray(value: unknown): value is WireArray {

@@ -1,6 +1,5 @@
 /** The part of Pyodide's API that is used here. */
 export interface PyProxy {
-  toJs(options: { dict_converter: (entries: Iterable<[string, unknown]>) => unknown }): unknown;
   destroy(): void;
 }
 
@@ -21,7 +20,6 @@ export interface Pyodide {
   unpackArchive(archive: Uint8Array, format: string, options: { extractDir: string }): void;
   // biome-ignore lint/suspicious/noExplicitAny: a Python module has whatever it has
   pyimport(module: string): PyProxy & any;
-  toPy(value: unknown): PyProxy;
   FS: FileSystem;
   runPython(code: string): unknown;
   setInterruptBuffer(buffer: Uint8Array): void;

@@ -1,6 +1,8 @@
 /** Hosts Pyodide in whatever thread it is imported into, and hands the four verbs to bridge.py. */
+import { Crossing } from "./crossing.js";
 import { LoadError } from "./errors.js";
 import { pathOf } from "./places.js"; // Pyodide in Node wants paths, not file: URLs
+import type { SpareMemory } from "./lent_memory.js";
 import {
   type Answer,
   type Host,
@@ -10,7 +12,7 @@ import {
   type Verb,
   type Verbs,
 } from "./protocol.js";
-import type { Pyodide, PyodideModule, PyProxy } from "./pyodide_api.js";
+import type { Pyodide, PyodideModule } from "./pyodide_api.js";
 import type { Files } from "./start_archive.js";
 import { type Installed, keep, putBack, readKept, store } from "./start_keeper.js";
 import { StartSources } from "./start_sources.js";
@@ -33,9 +35,12 @@ const PATIENCE = 30_000;
 
 export class PyodideHost implements Host {
   #pyodide: Pyodide | undefined;
-  #bridge: (PyProxy & { dispatch(verb: string, args: unknown): PyProxy }) | undefined;
+  #crossing: Crossing | undefined;
   #interrupts: SharedArrayBuffer | undefined;
   #lastRequest = 0;
+
+  /** With memory of its own for results, where there is time to look for it: in a worker. */
+  constructor(private readonly results?: SpareMemory) {}
 
   async start(assets: PyodideAssets, progress: Report): Promise<Answer> {
     const sources = new StartSources(assets.indexURL, assets.wheel, assets.wheelHash);
@@ -63,25 +68,17 @@ export class PyodideHost implements Host {
   }
 
   request(verb: Verb, args: Verbs[Verb], id: number): Answer {
-    if (!this.#pyodide || !this.#bridge) throw new LoadError("the runtime has not started");
+    if (!this.#crossing) throw new LoadError("the runtime has not started");
     if (this.#interrupts) {
       Atomics.store(new Int32Array(this.#interrupts), INTERRUPT.id, id);
       Atomics.store(new Uint8Array(this.#interrupts), INTERRUPT.signal, 0); // one that came too late
     }
     this.#lastRequest = performance.now();
-    // One conversion in (typed arrays become memoryviews by one copy), one out; no proxy outlives the call.
-    const request = this.#pyodide.toPy(args);
-    let reply: PyProxy;
-    try {
-      reply = this.#bridge.dispatch(verb, request);
-    } finally {
-      request.destroy();
-    }
-    try {
-      return reply.toJs({ dict_converter: Object.fromEntries }) as Answer;
-    } finally {
-      reply.destroy();
-    }
+    return this.#crossing.request(verb, args);
+  }
+
+  answered(): void {
+    this.results?.prepare();
   }
 
   async #keptFiles(
@@ -159,7 +156,7 @@ export class PyodideHost implements Host {
       pyodide.runPython(
         `import importlib, sys; sys.path.append(${JSON.stringify(MODULES)}); importlib.invalidate_caches()`,
       );
-      this.#bridge = pyodide.pyimport("ruvector_attention.bridge");
+      this.#crossing = new Crossing(pyodide.pyimport("ruvector_attention.bridge"), this.results?.copyOf);
       // A user's mechanisms register themselves by being imported, so that describe() has them.
       for (const name of Object.keys(assets.modules)) pyodide.pyimport(name).destroy();
     });

@@ -1,53 +1,82 @@
-// What the npm package's Pyodide takes beyond the call that Python makes on arrays that it has: the way of the arrays
-// there and back, and the bridge. Both calls are in one interpreter, in turns, so that the difference is not that of two
-// moments of the machine.
+// What a call of the npm package's Pyodide takes beyond the kernel: the way of the arrays there and back, the bridge, and
+// what Python does about the kernel. The kernel, the function in C that attends, is timed within each of the calls that
+// are timed, so that no difference is that of two moments of the machine.
 import { median } from "./turn.mjs";
 import { Unavailable } from "./unavailable.mjs";
 
-const DIRECT = `
+const CLOCK = `
+import functools
 import time
-import numpy as np
 import ruvector_attention as ra
+from ruvector_attention import kernels
 
-class Direct:
-    def __init__(self, dim):
-        self.attention = ra.ScaledDotProductAttention(dim=dim)
+taken = {"kernel": 0.0, "python": 0.0}
 
-    def keep(self, *arrays):
-        self.arrays = [np.array(array, dtype=np.float32) for array in arrays]
-
-    def milliseconds(self):
+def timed(function, name):
+    @functools.wraps(function)
+    def timing(*arguments, **options):
         started = time.perf_counter()
-        self.attention(*self.arrays)
-        return (time.perf_counter() - started) * 1e3
+        try:
+            return function(*arguments, **options)
+        finally:
+            taken[name] = (time.perf_counter() - started) * 1e3
+    return timing
+
+kernels.active.attention = timed(kernels.active.attention, "kernel")
+ra.ScaledDotProductAttention.forward = timed(ra.ScaledDotProductAttention.forward, "python")
+
+class Clock:
+    def last(self):
+        last = dict(taken)
+        taken.update(kernel=float("nan"), python=float("nan"))
+        return last
 `;
 
-/** { beyond_ms, kernel_ms }: medians over so many pairs of calls of n queries over n keys. */
-export async function beyondTheKernel(host, { n, dim, pairs }) {
+/**
+ * For each place ("here", "worker") and each number of queries over n keys, medians over so many calls:
+ * { place, queries, whole_ms, kernel_ms, python_ms, beyond_ms }, python_ms the call that Python makes less the kernel.
+ */
+export async function beyondTheKernel(host, { n, dim, queries, seconds }) {
   if (!host.library || !host.pyodide?.wheel) throw new Unavailable("the npm package or the wheel was not built");
   const { load } = await import(host.library);
-  const place = { indexURL: `${host.pyodide.index}/`, wheel: host.pyodide.wheel };
-  const ra = await load({ worker: false, modules: { bench_direct: DIRECT }, ...place });
-  try {
-    const attention = await ra.create("scaled_dot_product", { dim });
-    const direct = await ra.create("bench_direct:Direct", { dim });
-    const numbers = (seed) => Float32Array.from({ length: n * dim }, (_, i) => Math.sin((i + 1) * seed));
-    const arrays = [0.37, 0.73, 0.91].map((seed) => ({ data: numbers(seed), shape: [n, dim] }));
-    await direct.call("keep", ...arrays);
-    const differences = [];
-    const kernels = [];
-    for (let pair = 0; pair < pairs; pair++) {
-      const started = performance.now();
-      const output = await attention.forward(...arrays);
-      const whole = performance.now() - started;
-      if (output.length !== n * dim) throw new Error(`${output.length} numbers came back; expected ${n * dim}`);
-      const kernel = await direct.call("milliseconds");
-      if (pair === 0) continue; // what is set up once
-      differences.push(whole - kernel);
-      kernels.push(kernel);
+  const rows = [];
+  for (const place of ["here", "worker"]) {
+    const ra = await load({
+      worker: place === "worker",
+      modules: { bench_clock: CLOCK },
+      indexURL: `${host.pyodide.index}/`,
+      wheel: host.pyodide.wheel,
+    });
+    try {
+      for (const count of queries) rows.push({ place, queries: count, ...(await inTurns(ra, count, { n, dim, seconds })) });
+    } finally {
+      ra.close();
     }
-    return { beyond_ms: median(differences), kernel_ms: median(kernels) };
-  } finally {
-    ra.close();
   }
+  return { rows };
+}
+
+async function inTurns(ra, count, { n, dim, seconds }) {
+  const attention = await ra.create("scaled_dot_product", { dim });
+  const clock = await ra.create("bench_clock:Clock");
+  const numbers = (rows, seed) => Float32Array.from({ length: rows * dim }, (_, i) => Math.sin((i + 1) * seed));
+  const arrays = [[count, 0.37], [n, 0.73], [n, 0.91]].map(([rows, seed]) => ({ data: numbers(rows, seed), shape: [rows, dim] }));
+  const taken = { whole: [], kernel: [], python: [], beyond: [] };
+  const end = performance.now() + seconds * 1e3;
+  for (let turn = 0; turn < 12 || performance.now() < end; turn++) {
+    const started = performance.now();
+    const output = await attention.forward(...arrays);
+    const whole = performance.now() - started;
+    if (output.length !== count * dim) throw new Error(`${output.length} numbers came back; expected ${count * dim}`);
+    const { kernel, python } = await clock.call("last");
+    if (!(python >= kernel)) throw new Error(`the kernel took ${kernel} ms of a call of ${python}`);
+    if (turn < 5) continue; // what is set up once
+    taken.whole.push(whole);
+    taken.kernel.push(kernel);
+    taken.python.push(python - kernel);
+    taken.beyond.push(whole - kernel);
+  }
+  await attention.dispose();
+  await clock.dispose();
+  return Object.fromEntries(Object.entries(taken).map(([name, values]) => [`${name}_ms`, median(values)]));
 }
