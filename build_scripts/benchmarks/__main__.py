@@ -10,7 +10,7 @@ from typing import Any
 
 from toolchain_store import ROOT
 
-from . import growth, javascript, mechanisms, options, plot, report, targets
+from . import beyond, growth, javascript, mechanisms, options, plot, report, targets
 from .browser import BrowserWorker
 from .environment import BENCH, load_note
 from .lanes import HERE, Lane, Worker, node_worker, python_worker
@@ -24,7 +24,6 @@ JAVASCRIPT = (
     "ruvector-attention-js-pool",
     "ruvector-attention-js-native",
     "ruvector-attention-js",
-    "ruvector-attention-js-worker",
     "onnxruntime-web",
     "onnxruntime-web-attention",
     "tfjs-wasm",
@@ -141,6 +140,7 @@ def main() -> None:
     everyone: list[Contestant] = []
     reach = chosen.suite == "reach"
     calls: dict[str, Any] = {}
+    bridge: dict[str, Any] = {}
     try:
         only = [*chosen.only, *targets.FIRST_WORKLOADS] if reach else chosen.only
         if grows:
@@ -151,13 +151,16 @@ def main() -> None:
             print(report.table(workload, contestants, runner.peaks), flush=True)
         if reach:
             calls = overheads(runner)
+        elif not grows and (not chosen.only or any(word in beyond.PART for word in chosen.only)):
+            bridge = beyond.measure(runner, chosen.quick)
     finally:
         runner.close()
     print(report.peaks_line(runner.peaks))
     if grows:
         print(growth.table(everyone))
     else:
-        measured = targets.Measured(everyone, runner.peaks, calls, wheel_sizes() if reach else {})
+        measured = targets.Measured(everyone, runner.peaks, calls, wheel_sizes() if reach else {}, bridge)
+        print(*beyond.lines(bridge), sep="\n")
         print(targets.table(targets.FIRST if reach else targets.ENGINE, measured))
     for name, why in configuration["missing"].items():
         print(f"without {name}: {why}")

@@ -1,8 +1,8 @@
 """The suite of the npm package: what a page fetches and waits for, and what calls take, beside the peers on npm.
 
 Downloads and first results are those of web/start/. Calls are those of the lanes of the engine suite, each library with
-its own best form of input. `pyodide` is measured beyond the call that Python itself makes; threads on shared memory and
-pools, of two over one.
+its own best form of input. `pyodide` is measured beyond the kernel (beyond.py); threads on shared memory and pools, of
+two over one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import javascript_report, report, starts, targets
+from . import beyond, javascript_report, report, starts, targets
 from .environment import BENCH, load_note
 from .lanes import Lane, Message
 from .options import Options
@@ -20,12 +20,12 @@ from .runner import Contestant, Open, Runner, say
 from .targets import BATCH, SMALL, Figure, Target, microseconds, two_workers, versus
 from .workloads import WORKLOADS
 
-WASM, PYODIDE = "ruvector-attention-js-wasm", "ruvector-attention-js"
+WASM = "ruvector-attention-js-wasm"
 ENGINES = (
     WASM,
     RESIDENT,
     ADDON,
-    PYODIDE,
+    beyond.PYODIDE,
     "onnxruntime-web",
     "tfjs-wasm",
     "@ruvector/attention",
@@ -33,18 +33,16 @@ ENGINES = (
 )
 FOR_NODE = (ADDON, "@ruvector/attention")
 RUNTIMES = ("node", "chromium")
-START, ONE, BEYOND = "start", "cross-1x1000x128", "pyodide-1000x128"
-SHARED = "self-8x1024x64"
-PARTS = (START, SMALL, ONE, BEYOND, SHARED, BATCH)
-BEYOND_SIZE = {"n": 1_000, "dim": 128}
-START_ROUNDS, PAIRS = {False: 7, True: 3}, {False: 41, True: 11}  # by whether the run is a quick one
+START, ONE, SHARED = "start", "cross-1x1000x128", "self-8x1024x64"
+PARTS = (START, SMALL, ONE, beyond.PART, SHARED, BATCH)
+START_ROUNDS = {False: 7, True: 3}  # by whether the run is a quick one
 # A batch takes seconds: with less, the ratio of two pools would be that of two or three rounds.
 BATCH_CAP = 12.0
 
 
 @dataclass
 class Found:
-    """What a run has measured: starts by library, calls, and what `pyodide` takes beyond Python's own, by runtime."""
+    """What a run has measured: starts by library, calls, and what `pyodide` takes beyond the kernel, by runtime."""
 
     starts: Message = field(default_factory=dict)
     contestants: list[Contestant] = field(default_factory=list)
@@ -89,10 +87,8 @@ def measure(chosen: Options, configuration: dict[str, Any], start: Open) -> Foun
         for workload in calls:
             found.contestants += runner.run(workload)
             print(report.table(workload, found.contestants[-sum(len(lane.engines) for lane in runner.lanes) :], {}))
-        for lane in runner.lanes if BEYOND in parts else []:
-            found.beyond[lane.runtime] = runner.request(
-                lane, "beyond", engine=PYODIDE, pairs=PAIRS[chosen.quick], **BEYOND_SIZE
-            )
+        if beyond.PART in parts:
+            found.beyond = beyond.measure(runner, chosen.quick)
     finally:
         runner.close()
     for part, engine in ((SHARED, THREADS), (BATCH, POOL)):
@@ -114,9 +110,6 @@ def all_of(found: Found) -> list[Target]:
     def start(figure: str, factor: float = 1.0) -> Figure:
         rows = {row["name"]: row for row in found.starts.get("rows", [])}
         return lambda _: rows[starts.OURS][figure] * factor if starts.OURS in rows else None
-
-    def beyond(runtime: str) -> Figure:
-        return lambda _: found.beyond.get(runtime, {}).get("beyond_ms")
 
     return [
         Target("wasm runtime, download: WebAssembly, brotli", start("wasm", 1e-3), 45, "kB", below=True),
@@ -143,10 +136,7 @@ def all_of(found: Found) -> list[Target]:
             versus(ONE, "node", "@ruvector/attention", engine=ADDON),
             10,
         ),
-        *(
-            Target(f"pyodide in {runtime}, 1000×128, beyond Python's own call", beyond(runtime), 0.5, "ms", below=True)
-            for runtime in RUNTIMES
-        ),
+        *targets.BEYOND,
         *(
             Target(
                 f"{runtime} self 8×1024×64, two threads over one, runtime wasm",
@@ -167,9 +157,9 @@ def main(chosen: Options, configuration: dict[str, Any], start: Open) -> None:
     note = load_note()
     shown = javascript_report.table(found.starts, found.contestants)
     print(f"\n{shown}\n\n{javascript_report.footnote(found.starts, note)}")
-    for runtime, reply in found.beyond.items():
-        print(javascript_report.beyond_line(runtime, reply))
-    print(targets.table(all_of(found), targets.Measured(found.contestants, {})))
+    print(*beyond.lines(found.beyond), sep="\n")
+    measured = targets.Measured(found.contestants, {}, beyond=found.beyond)
+    print(targets.table(all_of(found), measured))
     for name, why in configuration["missing"].items():
         print(f"without {name}: {why}")
     if chosen.write:

@@ -86,13 +86,6 @@ def footnote(started: Message, note: str) -> str:
     return f"{made}; {note}" if note else made
 
 
-def beyond_line(runtime: str, reply: Message) -> str:
-    if "beyond_ms" not in reply:
-        return f"pyodide in {runtime}, 1000×128: {reply.get('unavailable') or reply.get('error')}"
-    whole = reply["beyond_ms"] + reply["kernel_ms"]
-    return f"pyodide in {runtime}, 1000×128: {whole:.2f} ms, {reply['beyond_ms']:.2f} beyond Python's own call"
-
-
 def write(shown: str, made: str) -> None:
     """Put the table into its page; what this run did not measure stays as it is there."""
     before, rest = PAGE.read_text().split(BEGIN)

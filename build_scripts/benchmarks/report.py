@@ -16,8 +16,7 @@ RESIDENT = "ruvector-attention-js-resident"
 POOL = "ruvector-attention-js-pool"
 THREADS = "ruvector-attention-js-threads"
 ADDON = "ruvector-attention-js-native"
-PYTHON, PYTHON_WORKER = "ruvector-attention-js", "ruvector-attention-js-worker"
-OURS = ("ruvector-attention", PYTHON, "ruvector-attention-js-wasm", RESIDENT, POOL, THREADS, ADDON, PYTHON_WORKER)
+OURS = ("ruvector-attention", "ruvector-attention-js", "ruvector-attention-js-wasm", RESIDENT, POOL, THREADS, ADDON)
 # Memory is the limit of workloads that do little with every byte, and too large to stay in a cache between calls.
 FEW_FLOPS, IN_CACHE = 4, 4_000_000
 Peaks = dict[tuple[str, str], Message]

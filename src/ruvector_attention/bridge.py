@@ -5,12 +5,12 @@
     call(handle, method, args, kwargs)    -> what the method returns
     release(handle)                       -> whether there was one
 
-An array is ``{"$array": flat buffer, "shape": [...], "dtype": "float32"}`` in both directions. An object that JavaScript
-holds, a Memory among the arguments, is ``{"$handle": number}``; a number that JSON lacks, ``{"$number": "nan"}``. An error
-is ``{"class", "message", ...}``.
+An array is ``{"$array": flat buffer, "shape": [...], "dtype": "float32"}`` in both directions. An object that
+JavaScript holds, a Memory among the arguments, is ``{"$handle": number}``; a number that JSON lacks,
+``{"$number": "nan"}``. An error is ``{"class", "message", ...}``.
 
-Pyodide's host has a request cross as JSON, by ``exchange``. Its arrays are copied once, from JavaScript into ``room`` and
-from where NumPy has them into JavaScript: ``$array`` is then a place in memory.
+Pyodide's host has a request cross as JSON, by ``exchange``. Its arrays are copied once, from JavaScript into ``room``
+and from where NumPy has them into JavaScript: ``$array`` is then a place in memory.
 """
 
 from __future__ import annotations
@@ -118,15 +118,15 @@ def _answer(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[
 
 
 def room(size: int) -> int:
-    """The address at which JavaScript writes the arrays of its requests from now on; 0 where there is no memory for them.
+    """The address at which JavaScript writes the arrays of its requests from now on; 0 without memory for them.
 
-    A request that something keeps an array of keeps this memory too: its reply says so, and the next asks for other.
+    What keeps an array of a request keeps this memory too: the reply says so, and the next request asks for other.
     """
     global _room, _room_begins, _idle
     _room = None
     try:
         _room = np.empty(size + ALIGNMENT, np.uint8)
-    except MemoryError:
+    except (MemoryError, OverflowError, ValueError):  # NumPy has all three for it, by the size
         return 0
     _idle = _holders_of_room()
     address = _address(_room)
@@ -140,8 +140,9 @@ def _holders_of_room() -> int:
 
 
 def exchange(text: str) -> str:
-    """``dispatch`` of ``{"verb", "args"}`` whose arrays begin so many bytes into the room; its reply, with addresses, and
-    with ``keeps`` where the room is not to be written any more. What lies at the addresses stays until ``leave``."""
+    """``dispatch`` of ``{"verb", "args"}`` whose arrays begin so many bytes into the room; its reply, with addresses,
+    and with ``keeps`` where the room is not to be written any more. What lies at the addresses stays until ``leave``.
+    """
     global _room
     leave()
     request = _parsed(text) if len(text) < REPEATED else _PARSER.decode(text)
@@ -162,7 +163,7 @@ class _Json(str):
 
 
 def _call(**arguments: Any) -> Any:
-    """``call``, whose result mostly is what takes few steps to tell of: each is slow after a kernel has had the caches."""
+    """``call``; its usual result in few steps, each of which is slow after a kernel has had the caches."""
     result = _result_of(**arguments)
     if type(result) is np.ndarray and result.dtype is FLOAT32 and result.flags.carray:
         return _Json(f'{{"$array":{_leaving_from(result)},"shape":{[*result.shape]},"dtype":"float32"}}')

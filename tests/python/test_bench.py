@@ -316,14 +316,16 @@ def test_a_target_is_met_missed_or_not_measured() -> None:
 
 
 def test_the_price_of_the_bridge_is_what_comes_beyond_the_kernel() -> None:
-    whole = contestant(report.PYTHON_WORKER, [0.5, 0.9, 0.7], "node")
-    kernel = contestant(report.RESIDENT, [0.1, 0.2, 0.1], "node")
-    figure = targets.beyond_kernel("small", "node", report.PYTHON_WORKER)
-    assert figure(targets.Measured([whole, kernel], {})) == pytest.approx(0.6)
-    assert figure(targets.Measured([whole], {})) is None
-    assert (
-        targets.beyond_kernel("small", "chromium", report.PYTHON_WORKER)(targets.Measured([whole, kernel], {})) is None
-    )
+    rows = [
+        {"place": place, "queries": 1, "beyond_ms": beyond} for place, beyond in {"here": 0.1, "worker": 0.6}.items()
+    ]
+    measured = targets.Measured([], {}, beyond={"node": {"rows": rows}, "chromium": {"error": "no answer"}})
+    told = {target.name: target.line(measured).split() for target in targets.BEYOND}
+    assert told["node 1×1k×128, runtime pyodide, beyond the kernel"][-1] == "met"
+    assert told["node 1×1k×128, runtime pyodide in a worker, beyond the kernel"][-2:] == ["NOT", "MET"]
+    assert sum(map(bool, told.values())) == 2
+    assert len(told) == 8
+    assert set(targets.BEYOND) <= set(targets.ENGINE)
 
 
 def test_two_threads_are_compared_within_rounds() -> None:

@@ -33,14 +33,14 @@ class Clock:
 `;
 
 /**
- * For each place ("here", "worker") and each number of queries over n keys, medians over so many calls:
+ * For each place ("here": this thread, "worker") and each number of queries over n keys, medians over so many calls:
  * { place, queries, whole_ms, kernel_ms, python_ms, beyond_ms }, python_ms the call that Python makes less the kernel.
  */
-export async function beyondTheKernel(host, { n, dim, queries, seconds }) {
+export async function beyondTheKernel(host, { n, dim, queries, places, seconds }) {
   if (!host.library || !host.pyodide?.wheel) throw new Unavailable("the npm package or the wheel was not built");
   const { load } = await import(host.library);
   const rows = [];
-  for (const place of ["here", "worker"]) {
+  for (const place of places) {
     const ra = await load({
       worker: place === "worker",
       modules: { bench_clock: CLOCK },

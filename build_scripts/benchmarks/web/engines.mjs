@@ -1,6 +1,6 @@
 // Every JavaScript engine: (workload, arrays, host, message) -> { call, answer }, or it throws Unavailable with a phrase
 // for the table. `call` is what is timed, `answer` turns its result into one Float32Array.
-import { ours, oursInWorker } from "./ours.mjs";
+import { ours } from "./ours.mjs";
 import { oursNative } from "./ours_native.mjs";
 import { oursPool, oursResident, oursThreads, oursWasm } from "./ours_wasm.mjs";
 import { Unavailable } from "./unavailable.mjs";
@@ -14,7 +14,6 @@ export const engines = {
   "ruvector-attention-js-threads": oursThreads,
   "ruvector-attention-js-native": oursNative,
   "ruvector-attention-js": ours,
-  "ruvector-attention-js-worker": oursInWorker,
   "onnxruntime-web": (...given) => onnx("matmul", ...given),
   "onnxruntime-web-attention": (...given) => onnx("attention", ...given),
   "tfjs-wasm": tfjs,

@@ -1,4 +1,4 @@
-// The library through its own npm package and Pyodide: JavaScript calls on typed arrays, in this thread or in a worker.
+// The library through its own npm package and Pyodide: JavaScript calls on typed arrays, in this thread.
 import { Unavailable } from "./unavailable.mjs";
 
 let opened = null;
@@ -6,20 +6,12 @@ let opened = null;
 export async function ours(workload, arrays, host) {
   if (!host.library) throw new Unavailable("the npm package was not built");
   if (!host.pyodide?.wheel) throw new Unavailable("the Pyodide wheel was not built");
-  opened ??= open(host, false);
+  opened ??= open(host);
   const ra = await opened;
   if (workload.kind === "window") throw new Unavailable("the npm package has no window mask yet");
   if (workload.kind === "backward") throw new Unavailable("the npm package has no backward yet");
   if (workload.kind === "layer") throw new Unavailable("the npm package sets no projection weights yet");
   return { call: await calls(ra, workload, arrays), answer: (result) => result };
-}
-
-/** What the way to a worker and back costs beyond the kernel: one Pyodide more, for one workload alone. */
-export async function oursInWorker(workload, arrays, host) {
-  if (!host.library || !host.pyodide?.wheel) throw new Unavailable("the npm package or the Pyodide wheel was not built");
-  if (workload.name !== "cross-1x1000x128") throw new Unavailable("Pyodide in a worker: timed for 1 × 1000 × 128");
-  const ra = await open(host, true);
-  return { call: await calls(ra, workload, arrays), answer: (result) => result, release: () => ra.close() };
 }
 
 async function calls(ra, workload, arrays) {
@@ -29,11 +21,11 @@ async function calls(ra, workload, arrays) {
   return () => attention.call("forward", ...inputs);
 }
 
-async function open(host, worker) {
+async function open(host) {
   try {
     const { load } = await import(host.library);
     const place = host.pyodide && { indexURL: `${host.pyodide.index}/`, wheel: host.pyodide.wheel };
-    return await load({ worker, ...place });
+    return await load({ worker: false, ...place });
   } catch (error) {
     throw new Unavailable(`does not load: ${String(error?.message ?? error).replace(/\S{60,}/g, "…").slice(0, 160)}`);
   }
