@@ -82,11 +82,12 @@ export class Crossing {
     // A request made while Python is at one finds the room taken.
     if (this.#isInside || size > this.#room.size) {
       const address = this.#makeRoom(size);
-      this.#room = { address, size };
-      if (address === 0)
+      this.#room = { address, size: address && size };
+      if (address === 0) {
         throw new InputTooLargeError(
           `the arrays of the call have ${size} bytes; Python has no memory for them`,
         );
+      }
     }
     const memory = new Uint8Array(this.#memory);
     let { address } = this.#room;

@@ -15,6 +15,7 @@ import {
   tensor,
   UnsupportedError,
 } from "../dist/lib/index.js";
+import { CROSSING, crossingTests } from "./crossing.suite.mjs";
 import { memoryTests } from "./memory.suite.mjs";
 import { indexURL, vectorFiles, wheel } from "./runtime.mjs";
 import { trainingTests } from "./training.suite.mjs";
@@ -94,7 +95,7 @@ export function bridgeTests(options, more) {
     ra = await load({
       indexURL,
       wheel,
-      modules: { own: MEAN },
+      modules: { own: MEAN, crossing: CROSSING },
       onProgress: (progress) => stages.push(progress),
       ...options,
     });
@@ -367,6 +368,7 @@ export function bridgeTests(options, more) {
 
   memoryTests({ runtime: () => ra, query, keys, values, reference, close, flat }, options);
   trainingTests(() => ra);
+  crossingTests(() => ra, !options.worker);
   more?.(() => ra);
 
   const files = vectorFiles();
