@@ -5,7 +5,7 @@ import { build } from "esbuild";
 
 const bundle = await build({
   stdin: {
-    contents: `export * from "./src/naming.ts"; export * from "./demo/digitize.ts"; export * from "./demo/examples.ts";`,
+    contents: `export * from "./src/naming.ts"; export * from "./demo/digitize.ts"; export * from "./demo/examples.ts"; export * from "./src/lent_memory.ts";`,
     resolveDir: new URL("..", import.meta.url).pathname,
     loader: "ts",
   },
@@ -13,7 +13,7 @@ const bundle = await build({
   format: "esm",
   write: false,
 });
-const { camel, snake, digitize, example } = await import(
+const { camel, snake, digitize, example, SpareMemory } = await import(
   `data:text/javascript;base64,${Buffer.from(bundle.outputFiles[0].text).toString("base64")}`
 );
 
@@ -50,4 +50,20 @@ test("nothing drawn is nothing to read, a dot is something", () => {
   assert.equal(digitize([]), undefined);
   assert.equal(digitize([[]]), undefined);
   assert.ok(digitize([[{ x: 5, y: 5 }]]).some((count) => count > 0));
+});
+
+test("memory for a result is there when one as large was before, and is given away", () => {
+  const spare = new SpareMemory();
+  const result = Float32Array.from({ length: 40_000 }, (_, i) => i);
+  const copies = [0, 1, 2].map(() => {
+    const copy = spare.copyOf(result);
+    spare.prepare();
+    return copy;
+  });
+  for (const copy of copies) assert.deepEqual(copy, result);
+  assert.equal(new Set([result, ...copies].map(({ buffer }) => buffer)).size, 4);
+  assert.deepEqual(spare.copyOf(new Int16Array([1, 2])), new Int16Array([1, 2]));
+  assert.deepEqual(spare.copyOf(new Float64Array(20_000)), new Float64Array(20_000)); // as large, of another kind
+  const larger = spare.copyOf(new Uint8Array(5 << 20).fill(3));
+  assert.equal(larger.findIndex((x) => x !== 3), -1); // biome-ignore format: short
 });
