@@ -1,8 +1,8 @@
 /** Hosts Pyodide in whatever thread it is imported into, and hands the four verbs to bridge.py. */
 import { Crossing } from "./crossing.js";
 import { LoadError } from "./errors.js";
-import { pathOf } from "./places.js"; // Pyodide in Node wants paths, not file: URLs
 import type { SpareMemory } from "./lent_memory.js";
+import { pathOf } from "./places.js"; // Pyodide in Node wants paths, not file: URLs
 import {
   type Answer,
   type Host,
