@@ -14,11 +14,20 @@
 #include "kernels/prefix_backward.c"
 #if RV_ROW_KERNELS
 #include "kernels/points.c"
+/* The rest of these is little work beside the attention that follows; for speed it would weigh three times as much. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("Os")
+#endif
+#include "kernels/dual.c"
 #include "kernels/edge_weights.c"
 #include "kernels/features.c"
-#include "kernels/routes.c"
+#include "kernels/midpoints.c"
 #include "kernels/positions.c"
-#include "kernels/dual.c"
+#include "kernels/routes.c"
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 #endif
 
 /* Each kernel is a static function of its argument struct; here it meets the calling convention. */

@@ -1,6 +1,6 @@
-/* Points of the Poincaré ball of curvature -c, row by row, and midpoints by given weights: what hyperbolic attention does
- * before and behind its sums. x, y (rows, dim). Lengths and radial functions are in double, a few of them for each row;
- * there is no libm here: tanh, artanh and arsinh come of their formulas for half an argument, until it is small. */
+/* Points of the Poincaré ball of curvature -c, row by row: what hyperbolic attention does before and behind its sums.
+ * x, y (rows, dim). Lengths and radial functions are in double, a few of them for each row; there is no libm here: tanh,
+ * artanh and arsinh come of their formulas for half an argument, until it is small. */
 
 enum { RV_INSIDE, RV_STRETCHED, RV_EXTENDED, RV_LOG_0, RV_EXP_0, RV_MIDPOINT, RV_DISTANCE, RV_SUM, RV_BALL_OPERATIONS };
 
@@ -110,27 +110,4 @@ static int32_t rv_ball_rows(const rv_ball_rows_args *args) {
                   args->out + i * column))
       status = RV_NON_FINITE;
   return status;
-}
-
-static int32_t rv_ball_midpoints(const rv_ball_midpoints_args *args) {
-  const int64_t dim = args->dim;
-  const double c = args->curvature;
-  double *factors = args->scratch, *sums = factors + args->n_key;
-  if (!(c > 0)) return RV_BAD_ARGUMENT;
-  for (int64_t j = 0; j < args->n_key; j++) factors[j] = 2 / (1 - c * square_of(args->values + j * dim, dim));
-  for (int64_t i = 0; i < args->n_query; i++) {
-    const float *weights = args->weights + i * args->n_key;
-    for (int64_t d = 0; d <= dim; d++) sums[d] = 0;
-    for (int64_t j = 0; j < args->n_key; j++) {
-      const double weight = (double)weights[j];
-      if (weight == 0) continue; /* a key that is not seen may hold anything */
-      for (int64_t d = 0; d < dim; d++) sums[d] += weight * factors[j] * (double)args->values[j * dim + d];
-      sums[dim] += weight * (factors[j] - 1);
-    }
-    double square = 0;
-    for (int64_t d = 0; d < dim; d++) square += sums[d] * sums[d];
-    const double factor = midpoint_factor(square, sums[dim], c, 1, args->eps);
-    for (int64_t d = 0; d < dim; d++) args->out[i * dim + d] = (float)(factor * sums[d]);
-  }
-  return RV_OK;
 }

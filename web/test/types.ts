@@ -124,6 +124,20 @@ export async function promises(): Promise<void> {
   // @ts-expect-error another kind of decay
   new TemperatureAnnealing(1, 0.1, 10, "quadratic");
 
+  // Positions, times, levels and two spaces, in the kernels alone.
+  const rope = kernels.createSync("graph_rope", { dim: 8, interleaved: true });
+  const turned: Tensor = rope.forwardSync(query, query, query, { keyPositions: [0, 1], queryPositions: 3 });
+  const temporal = kernels.createSync("temporal", { dim: 8, encoding: "time2vec" });
+  const inTime: { values: Tensor; weights: Tensor } = temporal.computeSync(query, [1, 2]);
+  const levels = await kernels.create("hierarchical", { dim: 8 });
+  const summed: Tensor = await levels.forward(query, [0, 1], { levelWeights: [1, 2] });
+  const [flatPart]: [Tensor, Tensor] = await kernels
+    .createSync("dual_space", { dim: 8, numHeads: 2 })
+    .getSpaceContributions(query, query);
+  console.log(turned.shape, inTime.weights, summed, flatPart);
+  // @ts-expect-error positions are no times
+  rope.forwardSync(query, query, query, { keyTimes: [0, 1] });
+
   // @ts-expect-error an order that does not exist
   pooled.map([[query, banked]], { order: "reverse" });
   // @ts-expect-error numbers of heads and channels
