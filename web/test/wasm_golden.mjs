@@ -26,12 +26,13 @@ export async function checkPromises(ra, file, { cases }) {
     const attention = await ra.create(mechanism, config);
     if (Object.keys(parameters ?? {}).length > 0) await attention.loadStateDict(arrays(parameters));
     const given = arrays(inputs);
+    const named = Object.fromEntries(Object.entries(arrays(options)).map(([key, x]) => [camel(key), x]));
     const weighed = Object.entries(given).filter(([input]) => input !== "values");
     for (const [what, wanted] of Object.entries(expected)) {
       const result =
         what === "output"
-          ? await attention.forward(...Object.values(given), arrays(options))
-          : await attention.call(what, ...weighed.map(([, array]) => array), arrays(options));
+          ? await attention.forward(...Object.values(given), named)
+          : await attention.call(what, ...weighed.map(([, array]) => array), named);
       const { shape } = wanted;
       close(result, { data: wanted.data.map(Number), shape }, tolerance, `${file}, ${name}, ${what}`);
     }

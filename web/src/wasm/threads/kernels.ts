@@ -4,11 +4,10 @@
  */
 import { abortable } from "../../abort.js";
 import { InputTooLargeError } from "../../errors.js";
-import { tensor } from "../../tensor.js";
 import { type Area, type KernelCall, ModuleKernels } from "../kernels.js";
 import type { KernelExports } from "../module.js";
 import type { NumberArray } from "../numbers.js";
-import { isDerived, mapped, plainCopy, type View } from "../own.js";
+import { mapped, plainCopy, shaped, type View } from "../own.js";
 import { Plan, WORTH_A_THREAD } from "../plan.js";
 import type { Crew } from "./crew.js";
 import { CANCELLED, type Runner } from "./job.js";
@@ -303,14 +302,15 @@ export class SharedKernels extends ModuleKernels {
     if (view.length === 0) return view;
     const known = plan.own.get(view);
     if (known) return known;
-    let own = view as unknown as NumberArray;
+    const { shape } = view;
+    let own: NumberArray;
     if (view instanceof Float32Array) {
       const pointer = this.#hold(view.byteLength, plan);
       this.write(pointer, view);
       own = new Float32Array(this.memory.buffer, pointer, view.length);
       plan.places.set(own, pointer);
-    } else own = (isDerived(view) ? plainCopy(view) : own.slice()) as unknown as NumberArray;
-    if (view.shape) own = tensor(own as never, view.shape) as unknown as NumberArray;
+      own = shaped(own as unknown as View, shape) as unknown as NumberArray;
+    } else own = plainCopy(view) as unknown as NumberArray;
     plan.own.set(view, own);
     return own;
   }
