@@ -63,7 +63,7 @@ export async function keep(
   const { FS } = pyodide;
   const { sitePackages, names } = installed;
   const library = libraryOf(sitePackages);
-  const copy = `/tmp/${crypto.randomUUID()}.zip`;
+  const copy = `/home/pyodide/${crypto.randomUUID()}.zip`;
   await calm();
   const compiler = pyodide.pyimport("ruvector_attention.bytecode");
   let writer: (PyProxy & { step(): boolean }) | undefined;
