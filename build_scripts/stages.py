@@ -107,7 +107,9 @@ def native(backend: str) -> list[Command]:
     toolchain.install_native()
     left_out = SCRIPT_TESTS if backend == "numpy" else [*SCRIPT_TESTS, *TRAINING_TESTS]
     ignored = [f"--ignore={name}" for name in left_out]
-    return pytest_run("tests/python", *ignored, RUVECTOR_ATTENTION_BACKEND=backend)
+    # As many processes as there are processors, whole files each: what a file sets up is set up once.
+    spread = ["-n", "auto", "--dist", "loadfile"]
+    return pytest_run("tests/python", *ignored, *spread, RUVECTOR_ATTENTION_BACKEND=backend)
 
 
 def script_tests() -> list[Command]:

@@ -396,3 +396,17 @@ def test_what_learned_maps_make_too_large_is_told_of_what_was_given(name: str) -
     else:  # ends of a gate, points of a ball: numbers that only saturate
         assert name in ("dynamic_head", "hierarchical", "hyperbolic", "manifold", "mixed_curvature")
         assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("name", ["query", "keys", "values"])
+def test_a_single_row_with_gaps_is_read_as_it_lies(name: str) -> None:
+    """The NumPy bodies read what lies between its elements: such a row is its own flat view."""
+    inputs = {
+        each: np.arange(4, dtype=np.float32)[None] + place for place, each in enumerate(("query", "keys", "values"))
+    }
+    expected = ra.FlashAttention(dim=4)(**inputs)
+    gaps = np.full((1, 8), np.nan, np.float32)
+    gaps[:, ::2] = inputs[name]
+    found = ra.FlashAttention(dim=4)(**{**inputs, name: gaps[:, ::2]})
+    assert (found == expected).all()
+    assert (found == inputs["values"]).all()

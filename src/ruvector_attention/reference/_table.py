@@ -25,9 +25,9 @@ def body(function: Body) -> Body:
 
 
 def strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
-    """A view of a contiguous array by strides in elements."""
+    """A view of an array by strides in elements; a single row is its own flat view, gaps and all."""
     flat = array.reshape(-1)
-    return np.lib.stride_tricks.as_strided(flat, shape, tuple(s * flat.itemsize for s in strides))
+    return np.lib.stride_tricks.as_strided(flat, shape, tuple(s * flat.strides[0] for s in strides))
 
 
 def tasks_of(start: int, stop: int, n_query: int) -> list[tuple[int, slice]]:
