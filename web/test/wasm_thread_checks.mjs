@@ -73,6 +73,24 @@ check("promises have the bits that one thread computes", async (ra, one) => {
   }
 });
 
+check("arguments may change once the call is made, whichever class they are of", async (ra, one) => {
+  class Sharing extends Uint8Array {
+    slice(...range) {
+      return this.subarray(...range); // as Node's Buffer does
+    }
+  }
+  const allowed = Sharing.from(mask.data);
+  const [many, alone] = [await ra.create("flash", { dim: 64 }), await one.create("flash", { dim: 64 })];
+  const expected = alone.forwardSync(...items, { mask });
+  const query = { data: items[0].data.slice(), shape: items[0].shape };
+  const promise = many.forward(query, items[1], items[2], { mask: { data: allowed, shape: mask.shape } });
+  allowed.fill(0);
+  query.data.fill(0);
+  same(await promise, expected, "what the arguments were");
+  many.free();
+  alone.free();
+});
+
 check("weights have them too, and batches of few items and of many", async (ra, one) => {
   const [many, alone] = await Promise.all(
     [ra, one].map((each) => each.create("multi_head", { dim: 64, numHeads: 8 })),
