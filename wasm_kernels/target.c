@@ -15,9 +15,7 @@
 #if RV_ROW_KERNELS
 #include "kernels/points.c"
 /* The rest of these is little work beside the attention that follows; for speed it would weigh three times as much. */
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((minsize)), apply_to = function)
-#elif defined(__GNUC__)
+#if defined(__GNUC__) && !defined(__clang__) /* whose code grows when it is asked for this */
 #pragma GCC push_options
 #pragma GCC optimize("Os")
 #endif
@@ -27,9 +25,7 @@
 #include "kernels/midpoints.c"
 #include "kernels/positions.c"
 #include "kernels/routes.c"
-#if defined(__clang__)
-#pragma clang attribute pop
-#elif defined(__GNUC__)
+#if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
 #endif
 #endif
