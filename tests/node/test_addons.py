@@ -36,7 +36,7 @@ LIBC |= {"bzero", "__bzero", "memset_pattern16"}
 LIBSYSTEM = "/usr/lib/libSystem.B.dylib"
 NODE_API_8 = {"napi_get_typedarray_info", "napi_create_async_work", "napi_set_instance_data"}
 OLDEST_GLIBC = (2, 28)  # Node 20's own
-SIZE_LIMIT = 950_000  # four instruction sets of every kernel, 903 kB at most; 300 kB compressed
+SIZE_LIMIT = 950_000  # four instruction sets of every kernel, 903 kB at most; half of that compressed
 
 
 def binary(name: str) -> Any:
