@@ -25,7 +25,6 @@ RED, GREY = "#c1272d", "#5f6368"
 MARKS = {
     "ruvector-attention": ("o", RED, True),
     "ruvector-attention-js": ("D", RED, False),
-    "ruvector-attention-js-worker": ("<", RED, False),
     "ruvector-attention-js-wasm": ("D", RED, True),
     "ruvector-attention-js-resident": ("*", RED, True),
     "ruvector-attention-js-pool": ("p", RED, True),
@@ -45,7 +44,6 @@ MARKS = {
 LEGEND = {
     "ruvector-attention": "ruvector-attention (Python)",
     "ruvector-attention-js": "… called from JavaScript, runtime pyodide",
-    "ruvector-attention-js-worker": "… the same in a worker",
     "ruvector-attention-js-wasm": "… called from JavaScript, runtime wasm",
     "ruvector-attention-js-resident": "… the same, keys and values resident",
     "ruvector-attention-js-native": "… called from JavaScript, runtime native",

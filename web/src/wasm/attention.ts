@@ -250,13 +250,14 @@ export abstract class KernelAttention {
       options = last;
       positional.pop();
     }
-    const known = [...OPTIONS, ...this.ownOptions()];
     for (const name of Object.keys(options)) {
       if (name === "position" && "window" in this.settings) {
         throw new UnsupportedError("position needs load({ runtime: 'pyodide' })");
       }
-      if (!known.includes(name))
-        throw new UnsupportedError(`unknown option '${name}'${didYouMean(name, known)}`);
+      if (OPTIONS.includes(name)) continue;
+      const own = this.ownOptions();
+      if (!own.includes(name))
+        throw new UnsupportedError(`unknown option '${name}'${didYouMean(name, [...OPTIONS, ...own])}`);
     }
     if (options.training === true) {
       throw new UnsupportedError(
