@@ -55,7 +55,7 @@ KERNEL_LIMIT = 45_000  # of a module, compressed as a server does it
 def build_native() -> Path:
     """The wheel for this system, in dist/; the same sources are installed into the project's environment."""
     install_native()
-    key = content_hash(package_sources())
+    key = f"{content_hash(package_sources())} {DIST}"  # other clones may have the same cache
     folder = CACHE / "wheel-native"
     if is_current(folder, key) and (found := _wheels(native=True)):
         return found[0]
@@ -82,7 +82,7 @@ def build_pyodide_wheel(compiler: str = "auto") -> Path:
     compiler: `emscripten`, `zig`, or `auto`, which is Emscripten and, where none can be had, zig.
     """
     scripts = [ROOT / "build_scripts" / name for name in ("build.py", "toolchain_xbuildenv.py", "zig.cmake")]
-    sources = content_hash([*package_sources(), *scripts])
+    sources = f"{content_hash([*package_sources(), *scripts])} {DIST}"  # other clones may have the same cache
     folder = CACHE / "wheel-pyodide"
     compiler, environment = _compiler(compiler)
     with locked("wheel-pyodide"):
