@@ -19,6 +19,7 @@ from pathlib import Path
 from toolchain import ROOT
 
 COMMAND_TIMEOUT = 600.0  # seconds
+SHOWN_AGAIN = 40  # lines of a command that failed, at the end of all output
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,14 @@ class Outcome:
     skipped: int = 0
     ok: bool = True
     seconds: float = 0.0
+    last_lines: list[str] = field(default_factory=list)  # of each command that failed
+
+    def add(self, other: Outcome) -> None:
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        self.ok = self.ok and other.ok
+        self.last_lines += other.last_lines
 
 
 def run_command(command: Command) -> Outcome:
@@ -71,6 +80,13 @@ def run_command(command: Command) -> Outcome:
         raise
     finally:
         watchdog.cancel()
+    outcome = judged(command, code, lines)
+    if not outcome.ok:
+        outcome.last_lines = lines[-SHOWN_AGAIN:]
+    return outcome
+
+
+def judged(command: Command, code: int, lines: Sequence[str]) -> Outcome:
     outcome = Outcome(ok=code == 0)
     if command.is_check:
         outcome.passed, outcome.failed = int(code == 0), int(code != 0)

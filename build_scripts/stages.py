@@ -137,7 +137,7 @@ def calls(program: Path, runner: Sequence[str] = (), targets: str = "") -> list[
 
 def sanitize() -> list[Command]:
     try:
-        return calls(toolchain_calls.sanitized_calls(toolchain.venv()))
+        return calls(toolchain_calls.sanitized_calls(toolchain.venv()), toolchain_calls.sanitizing())
     except toolchain.ToolchainError as error:
         raise MissingHereError(error.message) from error
 

@@ -27,17 +27,13 @@ def run_stage(stage: Stage) -> Outcome:
     total = Outcome()
     try:
         for command in stage.commands():
-            done = run_command(command)
-            total.passed += done.passed
-            total.failed += done.failed
-            total.skipped += done.skipped
-            total.ok = total.ok and done.ok
+            total.add(run_command(command))
     except MissingHereError as reason:
         print(f"skipped: {reason}", flush=True)
         total.skipped += 1
     except toolchain.ToolchainError as error:  # what the stage needs could not be set up
         print(error.message, flush=True)
-        total.failed, total.ok = total.failed + 1, False
+        total.add(Outcome(failed=1, ok=False, last_lines=error.message.splitlines()))
     total.seconds = time.monotonic() - started
     return total
 
@@ -52,6 +48,12 @@ def summary(outcomes: dict[str, Outcome]) -> str:
         lines.append(f"{name:{width}}  {result:7}  {figures_}")
     passed, failed = (sum(getattr(o, name) for o in outcomes.values()) for name in ("passed", "failed"))
     return "\n".join([*lines, "", f"{passed} passed, {failed} failed"])
+
+
+def failures(outcomes: dict[str, Outcome]) -> str:
+    """The last lines of what failed, again: in a long log it is the end that is read, or kept."""
+    failed = {name: outcome for name, outcome in outcomes.items() if not outcome.ok}
+    return "".join("\n".join(["", f"=== {name}, at its end", *o.last_lines, ""]) for name, o in failed.items())
 
 
 def fix() -> None:
@@ -88,7 +90,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that commands are ended too
     started = time.monotonic()
     outcomes = {stage.name: run_stage(stage) for stage in chosen}
-    print(f"\n{summary(outcomes)} in {time.monotonic() - started:.0f} s", flush=True)
+    print(f"{failures(outcomes)}\n{summary(outcomes)} in {time.monotonic() - started:.0f} s", flush=True)
     return 0 if all(outcome.ok for outcome in outcomes.values()) else 1
 
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ Array = npt.NDArray[Any]
 
 DTYPES = {"f32": np.float32, "u8": np.uint8, "i32": np.int32, "i64": np.int64, "f64": np.float64}
 NOT_GIVEN = -1
+TIMEOUT = 300.0  # seconds for the calls of one case: they take a few, on an emulator some ten
 UNWRITTEN = 12345.0  # what an output holds before a kernel fills it
 
 
@@ -93,14 +95,19 @@ class Program:
             found[name] = Kernel(number, name, parts, tuple(ints.split()), tuple(floats.split()))
         return found
 
-    def run(self, target: str, calls: list[Call], folder: Path) -> list[tuple[int, dict[str, Array]]]:
-        """Status and outputs of every call; what the program or a sanitizer objects to is an AssertionError."""
-        given, taken = folder / "calls.bin", folder / "results.bin"
-        write(calls, given)
-        command = [*self.words, target, str(given), str(taken)]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-        assert done.returncode == 0, f"exit code {done.returncode}\n{done.stderr[-8000:]}"
-        return read(calls, taken)
+    def run(self, target: str, calls: list[Call], given: Path) -> list[tuple[int, dict[str, Array]]]:
+        """Status and outputs of the calls that `write` put into a file.
+
+        What the program or a sanitizer objects to is an AssertionError, and so is a program that does not end.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            taken = Path(folder) / "results.bin"
+            command = [*self.words, target, str(given), str(taken)]
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", check=False, timeout=TIMEOUT
+            )
+            assert done.returncode == 0, f"exit code {done.returncode}\n{done.stderr[-8000:]}"
+            return read(calls, taken)
 
 
 def write(calls: list[Call], path: Path) -> None:

@@ -99,3 +99,20 @@ def test_the_last_line_sums_everything_up() -> None:
     text = runner.summary(outcomes)
     assert text.splitlines()[-1] == "10 passed, 1 failed"
     assert "FAILED" in text
+
+
+def test_what_failed_is_shown_again_at_the_end() -> None:
+    found = outcome("print('\\n'.join(map(str, range(99)))); print('1 failed in 0.1s'); raise SystemExit(1)")
+    shown = runner.failures({"lint": Outcome(passed=8), "js": found}).split("\n")
+    assert shown[1] == "=== js, at its end"
+    assert shown[2:-1] == [*map(str, range(99 - stage_commands.SHOWN_AGAIN + 1, 99)), "1 failed in 0.1s"]
+    assert runner.failures({"lint": Outcome(passed=8)}) == ""
+
+
+def test_what_could_not_be_set_up_is_shown_again_too() -> None:
+    def broken() -> list[Command]:
+        raise toolchain.ToolchainError("no browser here")
+
+    assert "=== page, at its end\nno browser here\n" in runner.failures(
+        {"page": runner.run_stage(Stage("page", broken))}
+    )
