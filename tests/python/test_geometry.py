@@ -92,6 +92,22 @@ def test_transport_keeps_lengths_and_angles(seed: int, dim: int, c: float, kind:
     assert np.abs(space.transport(x, y, u) + space.log_map(y, x)).max() <= 1e-6 * (1 + np.abs(u).max())
 
 
+@pytest.mark.parametrize("gap", [1e-3, 1e-5, 1e-7])
+@pytest.mark.parametrize("c", [0.1, 1.0])
+def test_transport_keeps_lengths_to_near_the_antipode(c: float, gap: float) -> None:
+    """Where 1 + cos of the way is as good as 0."""
+    space, x, _, v = made(0, 5, c, "spherical", np.float64)
+    way = v / np.linalg.norm(v, axis=-1, keepdims=True) * (np.pi - gap) / np.sqrt(c)
+    y = space.exp_map(x, way)
+    across = v[::-1] - c * (v[::-1] * x).sum(-1, keepdims=True) * x
+    across -= way * (across * way).sum(-1, keepdims=True) / (way**2).sum(-1, keepdims=True)
+    for vector, expected in ((across, across), (way, -space.log_map(y, x))):  # the one stays, the other turns over
+        moved = space.transport(x, y, vector)
+        size = np.linalg.norm(vector, axis=-1)
+        assert np.abs(np.linalg.norm(moved, axis=-1) - size).max() <= 1e-12 * size.max()
+        assert np.abs(moved - expected).max() <= 1e-14 / gap * size.max()  # which way it is, y says to its rounding
+
+
 @given(**{key: CASES[key] for key in ("seed", "dim", "c")})
 def test_ball_and_hyperboloid_are_one_space(seed: int, dim: int, c: float) -> None:
     space, x, y, _ = made(seed, dim, c, "hyperbolic", np.float64)

@@ -74,8 +74,9 @@ def transport(x: ArrayLike, y: ArrayLike, v: ArrayLike, curvature: float = 1.0) 
     c = positive(curvature)
     given = points(x=x, y=y, v=v)
     x, y = (_on(array, c) for array in given.arrays[:2])
-    v = given.arrays[2]
-    return given.answer(v - dot(y, v) / np.maximum(1 / c + dot(x, y), TINY) * (x + y))
+    v, both = given.arrays[2], x + y
+    # Mirrored on what halves the way: however small that is near the antipode, a mirror keeps lengths.
+    return given.answer(v - 2.0 * dot(both, v) / np.maximum(dot(both, both), TINY) * both)
 
 
 @overflow_is_told
