@@ -23,7 +23,7 @@ from ruvector_attention.tiles import Tiles
 Array = npt.NDArray[Any]
 Sizes = tuple[int, int]
 
-common = settings(max_examples=150, deadline=None)
+common = settings(max_examples=150)
 
 
 # --- the definitions, pair by pair

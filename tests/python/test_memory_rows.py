@@ -55,7 +55,7 @@ Step = tuple[str, int]
 STEPS = st.lists(st.tuples(st.sampled_from(["append", "oldest", "ids", "clear"]), st.integers(0, 40)), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=STEPS, seed=st.integers(0, 2**31))
 def test_any_history_leaves_what_a_list_would_hold(steps: list[Step], seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -14,7 +14,7 @@ import ruvector_attention as ra
 
 Array = npt.NDArray[Any]
 
-common = settings(max_examples=60, deadline=None)
+common = settings(max_examples=60)
 sizes = st.integers(1, 70)
 
 
