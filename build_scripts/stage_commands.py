@@ -18,7 +18,7 @@ from pathlib import Path
 
 from toolchain import ROOT
 
-COMMAND_TIMEOUT = 600.0  # seconds
+SILENCE = 600.0  # seconds without a line after which a command counts as hung, however long it took until then
 SHOWN_AGAIN = 40  # lines of a command that failed, at the end of all output
 
 
@@ -67,11 +67,12 @@ def run_command(command: Command) -> Outcome:
     )
     assert process.stdout is not None
     lines = []
-    watchdog = threading.Timer(COMMAND_TIMEOUT, end_group, [process])
-    watchdog.start()
+    watchdog = watch(process)
     try:
         with process.stdout as output:
             for line in output:
+                watchdog.cancel()
+                watchdog = watch(process)
                 print(line, end="", flush=True)
                 lines.append(line.rstrip())
         code = process.wait()
@@ -99,6 +100,12 @@ def judged(command: Command, code: int, lines: Sequence[str]) -> Outcome:
     if not outcome.ok and outcome.failed == 0:
         outcome.failed = 1
     return outcome
+
+
+def watch(process: subprocess.Popen[str]) -> threading.Timer:
+    watchdog = threading.Timer(SILENCE, end_group, [process])
+    watchdog.start()
+    return watchdog
 
 
 def end_group(process: subprocess.Popen[str]) -> None:

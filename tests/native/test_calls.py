@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from calls import Call, Program, recording, write
+from calls import TIMEOUT, Call, Program, recording, write
 from row_cases import CASES, Case
 
 if "RV_CALLS" not in os.environ:
     pytest.skip("needs $RV_CALLS: `python3 build_scripts/test.py --only sanitize` sets it", allow_module_level=True)
 
 Array = npt.NDArray[Any]
+
+pytestmark = pytest.mark.timeout(2 * TIMEOUT)  # the first test records all calls before it waits for some
 
 PROGRAM = Program()
 KERNELS = PROGRAM.kernels()

@@ -10,7 +10,7 @@ import pytest
 from foreign import ROOT, Done, ForeignNode
 
 GetNode = Callable[[str], ForeignNode]
-pytestmark = pytest.mark.timeout(400)  # emulated, they take long on a busy machine
+pytestmark = pytest.mark.timeout(900)  # emulated, they take long on a busy machine
 SUITE = sorted((ROOT / "web" / "test").glob("*.native.test.mjs"))
 
 

@@ -23,7 +23,7 @@ PROGRAM = ROOT / "web" / "test" / "installed_program.mjs"
 WITHOUT_LDD = {"NODE_OPTIONS": f"--require={ROOT / 'tests' / 'node' / 'without_ldd.cjs'}"}
 QUIET = ["--no-audit", "--no-fund", "--no-update-notifier"]
 GetNode = Callable[[str], ForeignNode]
-pytestmark = pytest.mark.timeout(400)  # npm is slow on a busy machine
+pytestmark = pytest.mark.timeout(900)  # npm is slow on a busy machine
 
 
 class Registry(ThreadingHTTPServer):
@@ -83,7 +83,7 @@ def install(registry: Registry, project: Path, *options: str, node: ForeignNode 
     environment = {**os.environ, **(node.environment | WITHOUT_LDD if node else {})}
     places = [f"--registry={registry.address}", f"--cache={project / 'cache'}"]
     command = ["npm", "install", MAIN, *QUIET, *places, *options]
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     return sorted(path.name for path in (project / "node_modules").iterdir() if not path.name.startswith("."))
 

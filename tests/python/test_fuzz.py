@@ -136,7 +136,7 @@ def test_points_outside_of_the_ball_are_found() -> None:
 def fuzz(*words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SCRIPTS), *sys.path])}
     command = [sys.executable, "-m", "fuzzing", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
 def test_the_script_counts_what_it_ran() -> None:

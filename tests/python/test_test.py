@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -69,11 +68,35 @@ def test_a_check_counts_as_one_test(code: int, passed: int) -> None:
 
 
 def test_a_run_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage_commands, "COMMAND_TIMEOUT", 0.5)
-    started = time.monotonic()
-    found = outcome("print('3 passed in 0.10s', flush=True); import time; time.sleep(60)")
-    assert time.monotonic() - started < 30
+    """Else it would say that all is well, if later."""
+    monkeypatch.setattr(stage_commands, "SILENCE", 0.5)
+    found = outcome("import time; print('3 passed in 0.10s', flush=True); time.sleep(60); print('went on')")
     assert (found.ok, found.failed) == (False, 1)
+    assert "went on" not in found.last_lines
+
+
+def test_a_run_that_still_says_something_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line restarts the clock: seen by clocks that only the test turns."""
+    clocks: list[Clock] = []
+
+    class Clock:
+        def __init__(self, seconds: float, end: object, arguments: list[object]) -> None:
+            assert (seconds, end) == (stage_commands.SILENCE, stage_commands.end_group)
+            self.runs = False
+            clocks.append(self)
+
+        def start(self) -> None:
+            assert not any(clock.runs for clock in clocks)
+            self.runs = True
+
+        def cancel(self) -> None:
+            self.runs = False
+
+    monkeypatch.setattr(stage_commands.threading, "Timer", Clock)
+    found = outcome("print('.'); print('..'); print('3 passed in 0.10s')")
+    assert (found.ok, found.passed) == (True, 3)
+    assert len(clocks) == 1 + 3
+    assert not any(clock.runs for clock in clocks)
 
 
 def test_a_stage_that_cannot_be_set_up_fails_and_the_others_go_on() -> None:
