@@ -17,20 +17,30 @@ export const missingChromium =
   !existsSync(executablePath) &&
   "no Chromium; build_scripts/toolchain.py chromium fetches one, $CHROMIUM names it";
 
+/** Milliseconds until what does not come counts as missing. Pyodide alone takes half a minute on a busy machine. */
+export const PATIENCE = 300_000;
+
 /** Chromium as every test and the demo start it. */
 export async function launch() {
   // the sandbox needs rights that containers lack; the page is our own
   const browser = await chromium.launch({
     executablePath,
     args: ["--no-sandbox", "--disable-background-networking"],
+    timeout: PATIENCE,
   });
+  const { newContext } = browser;
+  browser.newContext = async (...options) => {
+    const context = await newContext.apply(browser, options);
+    context.setDefaultTimeout(PATIENCE);
+    return context;
+  };
   logEngine("Chromium", `Chromium ${browser.version()}`);
   return browser;
 }
 
 /** Waits until the page runs; a page that failed gives its own words. */
 export async function untilReady(page) {
-  await page.waitForSelector("html:not([data-state=loading])", { timeout: 120_000 });
+  await page.waitForSelector("html:not([data-state=loading])");
   if ((await page.getAttribute("html", "data-state")) === "failed") {
     throw new Error(`the page did not start: ${await page.textContent("#failure-text")}`);
   }

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_pyodide.runner import _BrowserBaseRunner
 from pytest_pyodide.server import spawn_web_server
+
+PATIENCE = 300  # seconds for one program: to load Pyodide and NumPy takes more than their 20 on a busy machine
+_BrowserBaseRunner.script_timeout = PATIENCE
 
 
 class Pyodide:
@@ -33,7 +37,9 @@ def playwright_browsers(request: pytest.FixtureRequest) -> Iterator[dict[str, An
 
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=os.environ["CHROMIUM"], args=flags)
+        browser = playwright.chromium.launch(
+            executable_path=os.environ["CHROMIUM"], args=flags, timeout=1000 * PATIENCE
+        )
         with contextlib.closing(browser):
             yield {"chrome": browser}
 

@@ -77,20 +77,15 @@ describe("results do not depend on threads", () => {
 test("the event loop goes on while a long call runs", async () => {
   const flash = ra.createSync("flash", { dim: 64 });
   const inputs = [random([3000, 64], 1), random([6000, 64], 2), random([6000, 64], 3)].map(copy);
-  const begun = performance.now();
   const result = flash.forward(...inputs, { transfer: true });
-  const returned = performance.now() - begun;
-  let turns = 0; // of the loop: how fine its timers are depends on the system
+  let turns = 0; // of the loop before the answer; computed on this thread, it would be there before the first
   let turn = setImmediate(function again() {
     turns++;
     turn = setImmediate(again);
   });
   await result;
-  const took = performance.now() - begun;
   clearImmediate(turn);
-  assert.ok(took > 20, `the call took ${took} ms: too short to tell`);
-  assert.ok(returned < took / 2, `the call held this thread for ${returned} of ${took} ms`);
-  assert.ok(turns >= 3, `the loop went round ${turns} times in ${took} ms`);
+  assert.ok(turns >= 3, `the loop went round ${turns} times`);
 });
 
 describe("arrays of a call", () => {

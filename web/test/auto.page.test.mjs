@@ -25,7 +25,14 @@ test("the kernels answer while Pyodide starts; a signal interrupts Python", () =
       if (!holds) throw new Error(message);
     };
     const { load } = await import("/dist/lib/index.js");
-    const busy = "class Busy:\n    def forward(self):\n        while True:\n            pass\n";
+    const busy = `
+class Busy:
+    def forward(self):
+        from js import BroadcastChannel
+        BroadcastChannel.new("busy").postMessage("in the middle")
+        while True:
+            pass
+`;
     const ra = await load({ runtime: "auto", assetBase: "/dist/page/", modules: { busy } });
     const flash = await ra.create("flash", { dim: 1 });
     const [value] = await flash.forward([[1]], [[1]], [[5]]);
@@ -33,8 +40,10 @@ test("the kernels answer while Pyodide starts; a signal interrupts Python", () =
     const endless = await ra.create("busy:Busy", {});
     assert((await ra.complete).canInterrupt, "expected memory that both threads see");
     const stop = new AbortController();
-    setTimeout(() => stop.abort(new Error("enough")), 100);
+    const channel = new BroadcastChannel("busy");
+    channel.onmessage = () => stop.abort(new Error("enough"));
     const message = await endless.call("forward", { signal: stop.signal }).catch((error) => error.message);
+    channel.close();
     assert(message === "enough", `the call ended with '${message}'`);
     const hyperbolic = await ra.create("hyperbolic", { dim: 1, aggregation: "frechet" });
     const output = await hyperbolic.forward([[0.1]], [[0.2]], [[0.5]]);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import puppeteer from "puppeteer-core";
-import { launch, missingChromium } from "../drive.mjs";
+import { launch, missingChromium, PATIENCE } from "../drive.mjs";
 import { serve } from "../serve.mjs";
 import { logEngine } from "./engine_log.mjs";
 import { launchWebKit } from "./webdriver.mjs";
@@ -42,8 +42,15 @@ const engines = {
     missing: !FIREFOX && "no Firefox; build_scripts/toolchain.py firefox fetches one, $FIREFOX names it",
     pyodide: true,
     async launch() {
-      const browser = await puppeteer.launch({ browser: "firefox", executablePath: FIREFOX, headless: true });
+      const browser = await puppeteer.launch({
+        browser: "firefox",
+        executablePath: FIREFOX,
+        headless: true,
+        timeout: PATIENCE,
+        protocolTimeout: PATIENCE,
+      });
       const page = await browser.newPage();
+      page.setDefaultTimeout(PATIENCE);
       return {
         version: `Firefox ${(await browser.version()).split("/").at(-1)}`,
         open: (url) => page.goto(url),
@@ -66,16 +73,21 @@ const engines = {
   },
 };
 
+const STUCK = 300; // seconds for one check, or for a start: how long all of them take is the machine's affair
+
 /** What the page reports when it has come to its end. */
-async function reportOf(session, url, seconds) {
+async function reportOf(session, url) {
   await session.open(url);
-  for (let tries = 0; tries < seconds * 5; tries++) {
+  let [count, since] = [-1, performance.now()];
+  while (performance.now() - since < 1000 * STUCK) {
     if (await session.evaluate("globalThis.report?.done === true"))
       return JSON.parse(await session.evaluate("JSON.stringify(globalThis.report)"));
+    const now = await session.evaluate("globalThis.report?.results?.length ?? 0");
+    if (now !== count) [count, since] = [now, performance.now()];
     await new Promise((done) => setTimeout(done, 200));
   }
-  const so_far = await session.evaluate("JSON.stringify(globalThis.report?.results.at(-1) ?? null)");
-  throw new Error(`${url} did not come to its end in ${seconds} s; the last check was ${so_far}`);
+  const so_far = await session.evaluate("JSON.stringify(globalThis.report?.results?.at(-1) ?? null)");
+  throw new Error(`${url} does not go on; the last check was ${so_far}`);
 }
 
 let server;
@@ -95,7 +107,7 @@ for (const [name, engine] of Object.entries(engines)) {
 
     test("the kernels' runtime", async (t) => {
       const started = performance.now();
-      const report = await reportOf(session, `${server.url}web/test/engine.html`, 120);
+      const report = await reportOf(session, `${server.url}web/test/engine.html`);
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       const { backend, supported, startMilliseconds, results } = report;
       console.log(
@@ -119,7 +131,7 @@ for (const [name, engine] of Object.entries(engines)) {
 
     test("threads on shared memory", async (t) => {
       const started = performance.now();
-      const report = await reportOf(session, `${server.url}web/test/engine.html?suite=threads`, 120);
+      const report = await reportOf(session, `${server.url}web/test/engine.html?suite=threads`);
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       console.log(`${session.version}: ${report.results.length} checks of threads in ${seconds} s`);
       for (const { what, error } of report.results) await t.test(what, () => assert.equal(error, undefined));
@@ -129,7 +141,7 @@ for (const [name, engine] of Object.entries(engines)) {
 
     test("a pool of workers, streams, and the classes by other packages' names", async (t) => {
       const started = performance.now();
-      const report = await reportOf(session, `${server.url}web/test/engine.html?suite=pool`, 120);
+      const report = await reportOf(session, `${server.url}web/test/engine.html?suite=pool`);
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       console.log(
         `${session.version}: ${report.results.length} checks of the pool and what is around in ${seconds} s`,
@@ -141,7 +153,7 @@ for (const [name, engine] of Object.entries(engines)) {
     if (engine.pyodide)
       test("Pyodide", async (t) => {
         const started = performance.now();
-        const report = await reportOf(session, `${server.url}web/test/engine.html?suite=pyodide`, 120);
+        const report = await reportOf(session, `${server.url}web/test/engine.html?suite=pyodide`);
         const seconds = ((performance.now() - started) / 1000).toFixed(1);
         console.log(`${session.version}: Pyodide and a golden vector in ${seconds} s, ${report.backend}`);
         for (const { what, error } of report.results)

@@ -59,18 +59,21 @@ async function check(folder, headers = {}) {
 async function checkAt(url, threads) {
   const page = await browser.newPage();
   const complaints = [];
-  page.on("pageerror", (error) => complaints.push(error.message));
+  let complain;
+  const complained = new Promise((resolve) => {
+    complain = (words) => resolve(complaints.push(words));
+  });
+  page.on("pageerror", (error) => complain(error.message));
   page.on("console", (message) => {
-    if (message.type() === "error") complaints.push(message.text());
+    if (message.type() === "error") complain(message.text());
   });
   page.on("request", (request) => {
-    if (!request.url().startsWith(url)) complaints.push(`asked for ${request.url()}`);
+    if (!request.url().startsWith(url)) complain(`asked for ${request.url()}`);
   });
   try {
     await page.goto(url);
-    await page
-      .waitForFunction(() => globalThis.answers !== undefined, null, { timeout: 20_000 })
-      .catch(() => {});
+    const answered = page.waitForFunction(() => globalThis.answers !== undefined).catch(() => {});
+    await Promise.race([answered, complained]);
     assert.deepEqual(complaints, []);
     const { numThreads, ...answers } = await page.evaluate(() => globalThis.answers);
     assert.equal(numThreads, threads);

@@ -8,7 +8,7 @@ import { indexURL, ROOT, wheel } from "./runtime.mjs";
 
 for (const [what, body] of poolChecks) test(what, () => body(api));
 
-test("1 000 killed workers lose no task", { timeout: 300_000 }, async () => {
+test("1 000 killed workers lose no task", async () => {
   console.log(`1 000 workers died and were replaced in ${(await loseNothing(api, 1000, 4)).toFixed(1)} s`);
 });
 
@@ -36,7 +36,7 @@ test("an idle pool does not keep the program alive", () => {
   const { stdout, status } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
     cwd: `${ROOT}web`,
     encoding: "utf8",
-    timeout: 60_000,
+    timeout: 300_000,
   });
   assert.deepEqual([stdout.trim(), status], ["5,6", 0]);
 });

@@ -50,6 +50,36 @@ async function withMortals(api, options, deathOf, body) {
   }
 }
 
+/** Has timers of so many milliseconds ring when the test says so: how fast the machine is then does not matter. */
+function heldClocks(milliseconds) {
+  const { setTimeout: set, clearTimeout: clear } = globalThis;
+  const bodies = new Map();
+  globalThis.setTimeout = (body, wait, ...rest) => {
+    if (wait !== milliseconds) return set(body, wait, ...rest);
+    const clock = {};
+    bodies.set(clock, body);
+    return clock;
+  };
+  globalThis.clearTimeout = (clock) => {
+    if (!bodies.delete(clock)) clear(clock);
+  };
+  return {
+    rung: 0,
+    get running() {
+      return bodies.size;
+    },
+    ring() {
+      const [[clock, body]] = bodies;
+      bodies.delete(clock);
+      this.rung++;
+      body();
+    },
+    release() {
+      Object.assign(globalThis, { setTimeout: set, clearTimeout: clear });
+    },
+  };
+}
+
 /** Every item ends one worker; `deaths` of them at `workers` places. How long it took, in seconds. */
 export async function loseNothing(api, deaths, workers) {
   const started = performance.now();
@@ -286,13 +316,29 @@ check("a task that ends two workers is reported with its index, and the others a
 check("a worker that hangs is replaced after the time it was given", async (api) => {
   const hung = new Set();
   const hangOnce = (i) => (i === 3 && !hung.has(i) && hung.add(i) ? "hang" : undefined);
-  await withMortals(api, { workers: 2, timeout: 1000 }, hangOnce, async (pool, flash) => {
-    const outputs = await flash.forwardBatch(count(8).map(itemOf));
-    outputs.forEach((output, i) => {
-      close(output, expected(i));
+  const timeout = 1_234_567;
+  const clocks = heldClocks(timeout);
+  try {
+    await withMortals(api, { workers: 2, timeout }, hangOnce, async (pool, flash) => {
+      const seen = new Set();
+      for await (const { index, output } of flash.map(count(8).map(itemOf), { order: "done" })) {
+        close(output, expected(index));
+        seen.add(index);
+        // The time is up when there is nothing left but that item, and what waits behind it.
+        const isAlone = clocks.running === 1 && pool.state.waiting === 0 && !seen.has(3);
+        if (isAlone && [0, 1, 2].every((i) => seen.has(i))) clocks.ring();
+      }
+      assert(seen.size === 8, `${seen.size} of 8 results came`);
+      assert(
+        hung.has(3) && clocks.rung === 1,
+        `${clocks.rung} clocks rang; expected that of the one that hung`,
+      );
+      assert(pool.state.lost === 1, `${pool.state.lost} workers were lost; expected the one that hung`);
+      assert(clocks.running === 0, `${clocks.running} clocks run on for nothing`);
     });
-    assert(pool.state.lost === 1, `${pool.state.lost} workers were lost; expected the one that hung`);
-  });
+  } finally {
+    clocks.release();
+  }
 });
 
 check("whatever a worker holds when it dies is done by another", async (api) => {

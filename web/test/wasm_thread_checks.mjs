@@ -189,23 +189,23 @@ check("a signal ends the waiting at once, and leaves nothing", async (ra) => {
   const ends = await Promise.allSettled(calls);
   equal(ends.map(({ status, reason }) => status === "rejected" && reason.message), Array(5).fill("no longer wanted"));
   await throws(() => flash.forward(...long, { signal: abort.signal }), Error, /no longer wanted/);
-  equal((await settled(ra, used)).used, used, "the memory in use");
+  equal((await settled(ra)).used, used, "the memory in use");
   const stop = new AbortController();
   const batch = flash.forwardBatch(Array(50).fill(long), { signal: stop.signal });
   setTimeout(() => stop.abort(new Error("enough")), 20);
   await throws(() => batch, Error, /enough/);
   equal((await flash.forwardBatch([matrix], { signal: new AbortController().signal }))[0].shape, [700, 64]);
-  equal((await settled(ra, used)).used, used, "the memory in use after a batch");
+  equal((await settled(ra)).used, used, "the memory in use after a batch");
   await flash.dispose();
 }); // biome-ignore format: compact
 
-/** The memory, when nothing runs any longer; a thread may look for more a while after, which keeps a job's memory. */
-async function settled(ra, wanted = Number.POSITIVE_INFINITY) {
-  const isUnsettled = () => ra.engine.kernels.isBusy || ra.heap.used > wanted;
-  for (let tries = 0; tries < 500 && isUnsettled(); tries++)
+/** The memory, when nothing runs any longer and no thread holds what ran; this thread alone holds nothing. */
+async function settled(ra) {
+  const { kernels } = ra.engine;
+  const isSettled = () => kernels.isSettled ?? !kernels.isBusy;
+  for (let tries = 0; tries < 6000 && !isSettled(); tries++)
     await new Promise((done) => setTimeout(done, 10));
-  assert(!ra.engine.kernels.isBusy, "calls that were aborted still run after 5 s");
-  await new Promise((done) => setTimeout(done, 20));
+  assert(isSettled(), "calls, or threads that look for more, never end");
   return ra.heap;
 }
 
@@ -226,7 +226,7 @@ check("call after call leaves memory and objects as they were", async (ra) => {
   for (let i = 0; i < 20; i++) await round();
   const before = [await settled(ra), ra.handles];
   for (let i = 0; i < 200; i++) await round();
-  equal([await settled(ra, before[0].used), ra.handles], before, "memory and objects");
+  equal([await settled(ra), ra.handles], before, "memory and objects");
   heads.free();
   bank.free();
 });

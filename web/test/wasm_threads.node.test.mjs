@@ -58,7 +58,7 @@ function run(program, ...flags) {
   const { stdout, stderr, status } = spawnSync(process.execPath, words, {
     cwd,
     encoding: "utf8",
-    timeout: 60_000,
+    timeout: 300_000,
   });
   assert(status === 0, `the program ended with ${status}: ${stderr}`);
   return stdout.trim();
@@ -88,7 +88,7 @@ test("the threads of a runtime that was forgotten are ended by the garbage colle
       const ra = await load({ threads: 2 });
       await ra.createSync("flash", { dim: 1 }).forward([[1]], [[1]], [[5]]);
     })();
-    for (let i = 0; i < 100 && ended < 2; i++) {
+    for (let i = 0; i < 6000 && ended < 2; i++) {
       await new Promise((done) => setTimeout(done, 10));
       gc();
     }

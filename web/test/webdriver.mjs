@@ -31,7 +31,7 @@ export async function launchWebKit({ driver, browser, display = [] }) {
     for (let tries = 0; ; tries++) {
       if (ended) throw ended;
       if (await ask("GET", "/status").catch(() => undefined)) break;
-      if (tries > 100) throw new Error(`${driver} does not answer`);
+      if (tries > 1000) throw new Error(`${driver} does not answer`);
       await new Promise((done) => setTimeout(done, 100));
     }
     const options = { binary: browser, args: ["--automation"] };

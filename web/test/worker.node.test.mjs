@@ -66,7 +66,7 @@ test("an idle worker does not keep the program alive", () => {
   const { stdout, status, error } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
     cwd: `${ROOT}web`,
     encoding: "utf8",
-    timeout: 60_000,
+    timeout: 300_000,
   });
   assert.equal(error, undefined);
   assert.deepEqual([stdout.trim(), status], ["5", 0]);

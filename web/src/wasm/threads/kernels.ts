@@ -108,6 +108,12 @@ export class SharedKernels extends ModuleKernels {
     return this.#running.size > 0;
   }
 
+  /** Whether no promise is left, and no thread looks for more at what one had: the memory in use is then for good. */
+  get isSettled(): boolean {
+    this.#sweep();
+    return this.#running.size === 0 && this.#retired.length === 0;
+  }
+
   get isPlanning(): boolean {
     return this.#plan !== undefined;
   }
