@@ -61,7 +61,7 @@ class _Walk:
     def look(self, point: int) -> float:
         """Compute one distance."""
         owner = self._owner
-        distance = float(np.linalg.norm(owner.points[point] - self._query))
+        distance = float(_distances(owner.points[point : point + 1], self._query)[0])
         self.distances[point] = distance
         self.seen.append(point)
         beside, edges = owner.beside(point)
@@ -181,7 +181,7 @@ class RLNavigator:
     def compare(self, queries: ArrayLike, *, budget: int = 64) -> Comparison:
         """Learned and greedy walks on the same queries, graph, start and number of distances."""
         rows = self._checked(queries)
-        nearest = [float(np.linalg.norm(self.points - row, axis=1).min()) for row in rows]
+        nearest = [float(_distances(self.points, row).min()) for row in rows]
         shares = []
         for search in (self.search, self.greedy_search):
             hits = [search(row, budget).distance <= best for row, best in zip(rows, nearest, strict=True)]
@@ -215,7 +215,7 @@ class RLNavigator:
             chosen = int(self._random.choice(candidates.size, p=probabilities))
             slope += features[chosen] - probabilities @ features
             walk.look(int(candidates[chosen]))
-        best = float(np.linalg.norm(self.points - query, axis=1).min())
+        best = float(_distances(self.points, query).min())
         reward = 1.0 if walk.found().distance <= best else -(walk.found().distance - best) / self.unit
         return reward, slope / len(walk.seen)
 
@@ -235,6 +235,12 @@ def _checked_budget(budget: Any) -> int:
     return int(budget)
 
 
+def _distances(points: Float64Array, query: Float64Array) -> Float64Array:
+    """Of rows: a row has the same bits alone as among others, so that the nearest is known by its distance."""
+    found: Float64Array = np.linalg.norm(points - query, axis=1)
+    return found
+
+
 def _graph(points: Float64Array, neighbors: int) -> tuple[IntArray, IntArray, Float64Array]:
     """CSR rows of the graph: each point's nearest, and those that it is one of the nearest of."""
     count = len(points)
@@ -244,8 +250,12 @@ def _graph(points: Float64Array, neighbors: int) -> tuple[IntArray, IntArray, Fl
         own = np.arange(begin, min(begin + 512, count))
         distances = squares[own, None] + squares - 2 * points[own] @ points.T
         distances[np.arange(own.size), own] = np.inf
-        nearest = np.argpartition(distances, neighbors - 1, axis=1)[:, :neighbors]
-        pairs.append(np.stack([repeated(own, neighbors), nearest.reshape(-1)]))
+        farthest = np.partition(distances, neighbors - 1, axis=1)[:, neighbors - 1, None]
+        nearer, level = distances < farthest, distances == farthest
+        # Of points that are as near as each other the first: which of them argpartition names, the processor decides.
+        left = neighbors - nearer.sum(axis=1, keepdims=True)
+        nearest = np.nonzero(nearer | (level & (np.cumsum(level, axis=1) <= left)))[1]
+        pairs.append(np.stack([repeated(own, neighbors), nearest]))
     one, other = np.concatenate(pairs, axis=1)
     both = np.unique(np.concatenate([one * count + other, other * count + one]))
     source, target = both // count, both % count

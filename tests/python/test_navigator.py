@@ -29,6 +29,27 @@ def test_the_graph_joins_each_point_to_its_nearest_both_ways() -> None:
     assert np.abs(lengths - distances[rows, indices]).max() <= 1e-12
 
 
+def test_of_points_that_are_as_near_as_each_other_the_first_are_joined() -> None:
+    """On every processor: how arrays are sorted there decides of such points elsewhere."""
+    points = np.stack(np.meshgrid(np.arange(9.0), np.arange(8.0), np.arange(7.0)), axis=-1).reshape(-1, 3)
+    distances = np.linalg.norm(points[:, None] - points, axis=-1)
+    np.fill_diagonal(distances, np.inf)
+    expected = np.zeros(distances.shape, bool)
+    np.put_along_axis(expected, np.argsort(distances, axis=1, kind="stable")[:, :10], True, axis=1)
+    indptr, indices, _ = _graph(points, 10)
+    found = np.zeros(distances.shape, bool)
+    found[np.repeat(np.arange(len(points)), np.diff(indptr)), indices] = True
+    assert np.array_equal(found, expected | expected.T)
+
+
+@pytest.mark.parametrize("dim", [3, 16, 100])
+def test_a_comparison_with_the_whole_budget_says_that_all_were_found(dim: int) -> None:
+    random = np.random.default_rng(dim)
+    navigator = ra.RLNavigator(random.standard_normal((60, dim)), neighbors=5)
+    compared = navigator.compare(random.standard_normal((40, dim)), budget=60)
+    assert (compared.policy, compared.greedy) == (1.0, 1.0)
+
+
 def test_a_search_with_the_whole_budget_finds_the_nearest_point() -> None:
     random = np.random.default_rng(1)
     points, queries = random.standard_normal((60, 4)), random.standard_normal((20, 4))
