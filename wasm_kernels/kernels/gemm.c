@@ -17,19 +17,24 @@ RV_INLINE void gemm_pack(int64_t depth, int64_t n, const float *b, int64_t b_row
       for (int64_t k = 0; k < depth; k++) packed[k * width + j] = b[k * b_row + j * b_col];
 }
 
-/* One row of a: every vector of b is used once, so what counts is to have many loads under way. */
+/* One row of a: every vector of b is used once, so what counts is to have many loads under way. It is summed as gemm_panel
+ * sums it, to the bit: how the rows of a product are split must not show. */
 static void gemm_row(const rv_gemm_args *args, int64_t i) {
-  const int64_t wide = 8 * VL, n = args->n;
-  const float *a = args->a + i * args->a_row;
+  const int64_t wide = 8 * VL, n = args->n, b_row = args->b_row;
   float *out = args->out + i * n;
-  int64_t j = 0;
   if (args->bias) memcpy(out, args->bias, sizeof(float) * (size_t)n);
   else memset(out, 0, sizeof(float) * (size_t)n);
-  for (; j + wide <= n; j += wide)
-    micro_by_rows(1, 8, args->k, a, args->k, args->b + j, args->b_row, out + j, n, 1);
-  for (; j + VL <= n; j += VL) micro_by_rows(1, 1, args->k, a, args->k, args->b + j, args->b_row, out + j, n, 1);
-  for (; j < n; j++)
-    for (int64_t k = 0; k < args->k; k++) out[j] += a[k] * args->b[k * args->b_row + j];
+  for (int64_t k = 0; k < args->k; k += RV_GEMM_K) {
+    const int64_t depth = rv_min_int(RV_GEMM_K, args->k - k);
+    const float *a = args->a + i * args->a_row + k, *b = args->b + k * b_row;
+    int64_t j = 0;
+    for (; j + wide <= n; j += wide) micro_by_rows(1, 8, depth, a, depth, b + j, b_row, out + j, n, 1);
+    for (; j + VL <= n; j += VL) micro_by_rows(1, 1, depth, a, depth, b + j, b_row, out + j, n, 1);
+    if (j == n) continue;
+    vf sum = v_zero();
+    for (int64_t t = 0; t < depth; t++) sum = v_fma(v_set(a[t]), v_load_n(b + t * b_row + j, n - j), sum);
+    v_store_n(out + j, v_add(sum, v_load_n(out + j, n - j)), n - j);
+  }
 }
 
 /* Rows start..stop of out's columns j.. += a's columns k.. times a panel of b. */
