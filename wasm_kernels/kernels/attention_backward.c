@@ -210,6 +210,26 @@ static void backward_times(const rv_head *head, const rv_backward_rows *rows, co
   scalars[1] += of_rate * (double)head->decay * RV_LN2;
 }
 
+/* shift and delta of n queries. Delta is summed as the products of dO and V are: of a single key, whose value is the output,
+ * both are the same number, so that its score, which changes nothing, has the gradient 0. */
+static void backward_rows(const rv_backward_rows *rows, const rv_backward_scratch *s, int64_t first, int64_t n, int nv,
+                          int64_t dim_value) {
+  float *out_t = s->grads; /* it is filled later */
+  pack_transposed(n, dim_value, rows->out + first * rows->row, rows->row, out_t);
+  for (int v = 0; v < nv; v++) {
+    vf delta = v_zero();
+    for (int64_t c = v * VL; c < dim_value * RV_LANES; c += RV_LANES)
+      delta = v_fma(v_load(out_t + c), v_load(s->grads_t + c), delta);
+    v_store(s->delta + v * VL, delta);
+  }
+  for (int64_t i = 0; i < nv * VL; i++) {
+    const float lse = i < n ? rows->lse[first + i] : -__builtin_inff();
+    const int seen = lse > -__builtin_inff();
+    s->shift[i] = seen ? (float)(lse * RV_LOG2E) : -RV_LOWEST; /* without keys, and in lanes behind n: P = 0 */
+    if (!seen) s->delta[i] = 0;
+  }
+}
+
 static void backward_queries(const rv_head *head, const rv_backward_rows *rows, const rv_backward_scratch *s,
                              int64_t first, int64_t n) {
   const int nv = (int)((n + VL - 1) / VL);
@@ -222,6 +242,7 @@ static void backward_queries(const rv_head *head, const rv_backward_rows *rows, 
   lanes_begin(&lanes, head, first, n);
   pack_transposed(n, dim, query, head->query_row, s->queries_t);
   pack_transposed(n, dim_value, grad_out, rows->row, s->grads_t);
+  backward_rows(rows, s, first, n, nv, dim_value);
   pad_rows(n, dim, query, head->query_row, s->queries, s->key_width);
   pad_rows(n, dim_value, grad_out, rows->row, s->grads, s->value_width);
   memset(s->grad_queries_t, 0, sizeof(float) * (size_t)(dim * RV_LANES));
@@ -231,14 +252,6 @@ static void backward_queries(const rv_head *head, const rv_backward_rows *rows, 
     for (int64_t i = 0; i < n; i++)
       for (int64_t c = head->segments[t].begin; c < head->segments[t].end; c++)
         of[i * s->key_width + c] = query[i * head->query_row + c];
-  }
-  for (int64_t i = 0; i < RV_LANES; i++) {
-    const float lse = i < n ? rows->lse[first + i] : 0, *out = rows->out + (first + i) * rows->row;
-    const int seen = i < n && lse > -__builtin_inff();
-    float delta = 0;
-    for (int64_t c = 0; seen && c < dim_value; c++) delta += out[c] * grad_out[i * rows->row + c];
-    s->shift[i] = seen ? (float)(lse * RV_LOG2E) : -RV_LOWEST; /* without keys, and in lanes behind n: P = 0 */
-    s->delta[i] = delta;
   }
   walk_begin(&walk, head, first, n);
   while (walk_next(&walk, head)) {

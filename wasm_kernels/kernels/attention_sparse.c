@@ -130,8 +130,9 @@ static int32_t rv_attention_sparse_backward(const rv_attention_sparse_backward_a
         const float *grad_out = args->grad_out + at, *query = of.query + i * of.query_row;
         float *grad_query = args->grad_query + b * args->query_batch + h * args->query_head + i * args->query_row;
         const float shift = args->lse[(b * args->heads + h) * args->n_query + i] * (float)RV_LOG2E;
-        float delta = 0;
-        for (int64_t c = 0; c < dim_value; c++) delta += args->out[at + c] * grad_out[c];
+        const float *const out[4] = {args->out + at, args->out + at, args->out + at, args->out + at};
+        float delta[4]; /* all alike, and summed as products are: of a single edge the two are the same number */
+        few_dots(1, 4, dim_value, grad_out, 0, out, delta);
         for (int64_t first = of.indptr[i], n; first < of.indptr[i + 1]; first += n) {
           n = rv_min_int(RV_KEY_TILE, of.indptr[i + 1] - first);
           edge_scores(&of, i, first, n, weights);
@@ -139,7 +140,7 @@ static int32_t rv_attention_sparse_backward(const rv_attention_sparse_backward_a
           gathered_dots(grad_out, of.values, of.value_row, dim_value, of.indices + first, n, products);
           for (int64_t e = 0; e < n; e++) {
             const int64_t key = of.indices[first + e];
-            const float of_score = weights[e] * (products[e] - delta), scaled = of_score * (float)args->scale;
+            const float of_score = weights[e] * (products[e] - delta[0]), scaled = of_score * (float)args->scale;
             add_scaled(scaled, of.keys + key * of.key_row, grad_query, dim);
             add_scaled(scaled, query, grad_keys + key * args->key_row, dim);
             add_scaled(weights[e], grad_out, grad_values + key * args->value_row, dim_value);
