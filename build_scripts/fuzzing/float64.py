@@ -63,9 +63,11 @@ def on_numpy(call: Call) -> bool:
         moved = _moved(call, 16 * U)
     if exact is None or any(other is None for other in moved):
         return False
-    rounding.Seen.error = 0.0
+    rounding.Seen.error, rounding.Seen.decided = 0.0, False
     with shadow.beside():
         call.again()
+    if rounding.Seen.decided:
+        return False  # other keys may be as right; scores that underflow stand still where inputs move
     of_scores = float(np.expm1(min(2 * rounding.Seen.error, 1.0)))
     if of_scores > 0.5:
         return False  # what is left is what kernels are held to
@@ -97,6 +99,8 @@ def _scores(call: Call, settings: dict[str, Any]) -> tuple[Array, Array] | None:
     scale = scale / (settings.get("temperature") or 1.0)
     scores, sums = scale * query @ keys.swapaxes(-1, -2), abs(scale) * np.abs(query) @ np.abs(keys).swapaxes(-1, -2)
     errors = ((rounding.chain(query.shape[-1]) + 6) * U + relative) * sums
+    # a product that underflows loses LEAST; and keys are ranked by float32 scores, among which those that underflow tie
+    errors = errors + query.shape[-1] * rounding.LEAST * (abs(scale) + 1)
     for name in ("bias", "mask"):
         added = call.options.get(name)
         if added is None or isinstance(added, ra.AttentionMask) or np.asarray(added).dtype == np.bool_:

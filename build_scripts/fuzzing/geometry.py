@@ -75,8 +75,9 @@ def _arguments(draw: Draw, function: Callable[..., Any], rows: int, dim: int) ->
     def points() -> Array:
         x = draw.numbers(rows, dim).astype(dtype)
         if draw.chance(0.3):  # near the boundary of a ball, wherever that is
+            wide = x.astype(np.float64)  # a square of 1e30 is beyond float32
             with np.errstate(divide="ignore", invalid="ignore"):
-                x = x / np.linalg.norm(x, axis=-1, keepdims=True)
+                x = (wide / np.linalg.norm(wide, axis=-1, keepdims=True)).astype(dtype)
             x = np.nan_to_num(x) * dtype(1 - 10.0 ** draw.random.uniform(-9, -1))
         return x if draw.chance(0.9) else x[:1]
 

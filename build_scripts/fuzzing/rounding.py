@@ -47,9 +47,11 @@ def chain(dim: int) -> float:
 
 
 class Seen:
-    """The largest error of a score since it was last asked for: of whole calls, which make several softmaxes."""
+    """Since it was last asked for: the largest error of a score, and whether one decided which keys are the best. Of
+    whole calls, which make several softmaxes."""
 
     error = 0.0
+    decided = False
 
 
 class Softmax(NamedTuple):

@@ -99,7 +99,8 @@ def within(what: str, found: Array, exact: Array, bound: Array | float) -> None:
     bound = np.broadcast_to(bound, exact.shape)
     off = np.abs(found.astype(np.float64) - exact)
     room = bound + np.abs(exact) * 2.0**-24 + 2.0**-149  # the answer itself is rounded
-    bad = ~(off <= room) & ~((found != found) & (exact != exact))
+    same_kind = (found == exact) | ((found != found) & (exact != exact))  # an infinity is told by nothing less
+    bad = ~same_kind & ~((off <= room) & np.isfinite(exact))
     if bad.any():
         place = tuple(int(i) for i in np.argwhere(bad)[0])
         ratio = np.where(bad & (off == off), off / np.maximum(room, 1e-300), 0.0)

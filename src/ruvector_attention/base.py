@@ -183,7 +183,8 @@ class Attention(Configured):
         for name, gradient in gradients.items():
             if not np.isfinite(gradient).all():
                 raise NumericalInstabilityError(
-                    f"the gradient of {name} overflows float32; expected inputs of smaller magnitude"
+                    f"the gradient of {name} overflows float32, or what it is summed from does; "
+                    "expected inputs of smaller magnitude"
                 )
         return gradients
 
