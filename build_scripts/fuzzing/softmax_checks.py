@@ -29,12 +29,14 @@ from .rounding import LARGEST, LEAST, U
 
 
 class Scored(NamedTuple):
-    """Of one call, (batch, heads, n_query, n_key): exact scores, their errors, and the absolutes they are sums of."""
+    """Of one call, (batch, heads, n_query, n_key): exact scores, their errors, the absolutes they are sums of, and the
+    errors that are not relative to these, because a distance is steep there."""
 
     n: SimpleNamespace
     scores: Array
     errors: Array
     sums: Array
+    steep: Array
     status: int
 
 
@@ -48,6 +50,7 @@ def scored(n: SimpleNamespace, inputs: list[Any]) -> Scored:
     exact = body_of._scores(n, *inputs)
     shape = exact.shape
     scale = abs(n.scale)
+    steep = np.zeros(shape)
     if segments is None or spaces is None:
         sums = scale * (np.abs(q) @ np.abs(k).swapaxes(-1, -2))
         errors = (rounding.chain(n.dim) + 4) * U * sums + n.dim * LEAST * (scale + 1)
@@ -55,7 +58,8 @@ def scored(n: SimpleNamespace, inputs: list[Any]) -> Scored:
         sums, errors = np.zeros(shape), np.zeros(shape)
         for index, space in enumerate(geometry.spaces_of(segments, spaces, n.n_segments)):
             raw = body_of._Raw(n, space, index, q, k, query_aux, key_aux)
-            size, error = _in_space(space, raw, q[..., space.channels], k[..., space.channels])
+            size, error, edge = _in_space(space, raw, q[..., space.channels], k[..., space.channels])
+            steep = steep + scale * edge
             sums = sums + scale * size
             errors = errors + scale * error + (4 + n.n_segments) * U * scale * size
     if bias is not None:
@@ -66,21 +70,21 @@ def scored(n: SimpleNamespace, inputs: list[Any]) -> Scored:
         decayed, error = _decay(n, query_time, key_time)
         sums, errors = sums + decayed, errors + error
     # where everything hangs together the sum itself is rounded once more
-    return Scored(n, exact, errors + U * sums, sums, kernels.OK)
+    return Scored(n, exact, errors + U * sums, sums, steep, kernels.OK)
 
 
-def _in_space(space: geometry.Space, raw: Any, q: Array, k: Array) -> tuple[Array, Array]:
-    """(absolutes, errors) of one segment's scores."""
+def _in_space(space: geometry.Space, raw: Any, q: Array, k: Array) -> tuple[Array, Array, Array | float]:
+    """(absolutes, errors, those of them that are not relative) of one segment's scores."""
     dim = max(q.shape[-1], 1)
     if space.kind == geometry.DOT:
         size = abs(space.weight) * (np.abs(q) @ np.abs(k).swapaxes(-1, -2))
-        return size, rounding.chain(dim) * U * size + dim * LEAST * abs(space.weight)
+        return size, rounding.chain(dim) * U * size + dim * LEAST * abs(space.weight), 0.0
     exact = geometry.scores(space, raw.raw, raw.line, raw.lane)
     error = (rounding.chain(dim) + 6) * U * raw.raw + dim * LEAST
     if space.kind == geometry.LORENTZ:
         error = error + 6 * U * (raw.line - raw.lane) ** 2
     size = np.abs(exact)
-    moved = np.zeros_like(exact)
+    moved, steep = np.zeros_like(exact), np.zeros_like(exact)
     for end in (raw.raw + error, np.maximum(raw.raw - error, 0.0)):
         moved = np.maximum(moved, np.abs(geometry.scores(space, end, raw.line, raw.lane) - exact))
     if space.kind == geometry.SPHERICAL:
@@ -88,8 +92,10 @@ def _in_space(space: geometry.Space, raw: Any, q: Array, k: Array) -> tuple[Arra
         half = np.minimum(0.25 * space.c * raw.raw, 1.0)
         edge = np.arcsin(np.sqrt(np.minimum(half * (1 + 8 * U), 1.0))) - np.arcsin(np.sqrt(half * (1 - 8 * U)))
         distance = np.abs(exact / space.weight) ** (1 / space.power)
-        moved = moved + abs(space.weight) * space.power * distance ** (space.power - 1) * 2 / np.sqrt(space.c) * edge
-    return size, moved + 16 * space.power * U * size
+        slope = abs(space.weight) * space.power * distance ** (space.power - 1) * 2 / np.sqrt(space.c)
+        moved = moved + slope * edge
+        steep = slope * np.maximum(edge - 16 * U * np.arcsin(np.sqrt(half)), 0.0)
+    return size, moved + 16 * space.power * U * size, steep
 
 
 def _decay(n: SimpleNamespace, query_time: Array, key_time: Array) -> tuple[Array, Array]:
@@ -157,6 +163,8 @@ def _output(names: list[str], count: int, arguments: tuple[Any, ...], outputs: s
     if n.dim <= 512 and n.n_key <= 10_000:
         # of distances, what their scores are off by stands for their size: on the hyperboloid they are what is left
         sizes = np.maximum(at.sums, at.errors / ((rounding.chain(n.dim) + 16) * U))
+        # the tolerance is one rounding of the largest score (2e-6 / 32 is U), which at antipodes is the least of it
+        sizes = np.maximum(sizes, at.steep / U)
         seen = np.where(at.scores > -np.inf, sizes, 0.0)
         room = rounding.contract(mass[done], float(seen.max(initial=0.0)), n.n_key)
         shadow.within(f"{name}'s output, by the contract,", found[done], exact[done], room)
