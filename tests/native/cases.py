@@ -315,7 +315,7 @@ def prefix_attention() -> None:
 def gemm() -> None:
     """Products of every tail, and the transposed ones of the gradients; some past a panel."""
     sizes = [(m, n, 1 + (m + n) % 15) for m, n in product(TAILS, TAILS)]
-    sizes += [(3, dim, 131 - dim) for dim in DIMS] + [(70, 130, 300), (200, 17, 33)]
+    sizes += [(3, dim, 131 - dim) for dim in DIMS] + [(70, 130, 300), (200, 17, 33), (1, 61, 300)]
     for m, n, k in sizes:
         random = np.random.default_rng(m * n)
         x, weight, grad = normal(random, m, k), normal(random, k, n), normal(random, m, n)

@@ -72,6 +72,39 @@ def test_the_score_of_a_single_key_has_no_gradient(kind: str, dim_value: int, li
     assert np.abs(of_query[:1] if lists == "causal" else of_query).max() <= size
 
 
+@pytest.mark.parametrize("way", ["dense", "key lengths", "listed", "graph", "linear", "causal linear"])
+def test_gradients_of_huge_slopes_are_0_where_values_are_alike(way: str) -> None:
+    """Whatever the weights, the output is the value. What float32 leaves of <grad, value> - <grad, output>, times such
+    a scale, was as large as gradients are, though weights were made in float64."""
+    scale, dim = 1e4 if "linear" in way else 1e7, 4
+    q, grad = normal(6, dim), normal(6, 5, seed=3)
+    k, v = (np.repeat(normal(1, n, seed=n), 9, axis=0) for n in (dim, 5))  # keys as well: else one takes all
+    options: dict[str, Any] = {}
+    if "linear" in way:
+        attention: ra.Attention = ra.LinearAttention(dim, kernel="elu", scale=scale, causal="causal" in way)
+    elif way == "graph":
+        attention = ra.GraphAttention(dim, temperature=1 / scale)
+        k = q = normal(6, dim)
+        grad, v = normal(6, dim, seed=3), k
+        options["edge_index"] = np.array([[0, 0, 0, 2, 2, 3], [1, 1, 1, 4, 4, 5]])
+    else:
+        attention = ra.ScaledDotProductAttention(dim, scale=scale)
+        if way == "listed":
+            options["mask"] = ra.COOMask([(i, (i + j) % 9) for i in range(6) for j in (0, 2, 5)])
+        elif way == "key lengths":
+            options["key_lengths"] = 7
+            v[7] = np.nan
+    given = {"nodes": q} if way == "graph" else {"query": q, "keys": k, "values": v}
+    attention.forward(**given, training=True, **options)
+    gradients = attention.backward(grad)
+    largest = [float(np.nanmax(np.abs(x))) for x in (grad, v, q, k)]
+    # sums of some ten terms; those of linear attention are powers of logarithms as large as the scale
+    terms = 2.0**-48 * 45 * (scale * max(largest[2:]) if "linear" in way else 1)
+    rounding_of_float64 = terms * scale * largest[0] * largest[1] * max(largest[2:])
+    for name in ("query_weight", "keys_weight") if way == "graph" else ("query", "keys"):
+        assert np.abs(gradients[name]).max() <= rounding_of_float64
+
+
 @needs_c
 def test_points_closer_than_their_times_are_exact_have_a_direction_still() -> None:
     """Of such points, moved ones meet: how far an answer moves with them is no bound."""

@@ -239,8 +239,13 @@ def attention_top_k(*arguments: Any) -> int:
 
 
 @body
-def attention_backward(*arguments: Any) -> int:
-    """dV = P^T dO, dS = P * (dO V^T - rowsum(dO * O)), and from dS the gradients of what made the scores; added."""
+def attention_backward(*arguments: Any, anew: bool = False) -> int:
+    """dV = P^T dO, dS = P * (dO V^T - rowsum(dO * O)), and from dS the gradients of what made the scores; added.
+
+    ``anew``: with O as the weights give it. What is given was rounded to float32, by another P, and slopes may be so
+    large that of dS nothing else is left. A channel whose values are all 0 stays: linear attention has something else
+    in it.
+    """
     inputs = arguments[:14]
     values, out, grad_out, _, grad_query, grad_keys, grad_values, grad_bias = arguments[14:22]
     grad_query_aux, grad_key_aux, grad_scalars = arguments[22:25]
@@ -250,6 +255,10 @@ def attention_backward(*arguments: Any) -> int:
     q, k, v = _queries(n, inputs[0]), _keys(n, inputs[1]), _values(n, values)
     o, do = _outputs(n, out).astype(np.float64), _outputs(n, grad_out).astype(np.float64)
     kept = _kept(n)
+    if anew:
+        met = weights * kept
+        read = np.where(met.max(axis=-2)[..., None] > 0, v, 0.0)  # what lies behind a length may be anything
+        o = np.where(met @ np.abs(read) > 0, met @ read, o)
     products = np.where(weights > 0, kept * (do @ v.swapaxes(-1, -2)), 0.0)
     ds = weights * (products - (do * o).sum(axis=-1, keepdims=True))
     dv = (weights * kept).swapaxes(-1, -2) @ do

@@ -83,9 +83,10 @@ def prefix_attention_backward(
     query: Array, keys: Array, addend: Array | None, weight: Array | None, values: Array,
     out: Array, lse: Array, grad_out: Array, grad_query: Array, grad_keys: Array, grad_values: Array,
     batch: int, n_query: int, n_key: int, dim: int, features: int, dim_value: int, causal: int, block: int,
-    start: int, stop: int,
+    start: int, stop: int, anew: bool = False,
 ) -> int:  # fmt: skip
-    """Added to the gradients of the logarithms of the features and of the values."""
+    """Added to the gradients of the logarithms of the features and of the values. ``anew``: with the outputs as they
+    are before they are rounded to float32."""
     if stop > batch or block == 0 or (weight is None and features != dim):
         return BAD_ARGUMENT
 
@@ -97,8 +98,10 @@ def prefix_attention_backward(
         done, grads = (rows(x, n_query, dim_value)[at].astype(np.float64) for x in (out, grad_out))
         # lse came in float32, which is too coarse where logarithms are large
         denominators, table = np.full(n_query, np.inf), _Table.empty(features, dim_value + 1)
+        own = np.zeros((n_query, dim_value))
         for block_of in _blocks(n_query, n_key, bool(causal), min(block, ROWS)):
-            table = _attend(item, *block_of, table, np.zeros((n_query, dim_value)), denominators)
+            table = _attend(item, *block_of, table, own, denominators)
+        done = own if anew else done
         # [G, -G . out]: one product with [v, 1] is then the gradient of a weight before it was divided
         extended = np.concatenate([grads, -(grads * done).sum(axis=1, keepdims=True)], axis=1)
         of_query, of_keys, of_values = _gradients(item, extended, denominators, bool(causal), min(block, ROWS))

@@ -92,9 +92,9 @@ def attention_sparse(
 def attention_sparse_backward(
     query: Array, keys: Array, values: Array, indptr: Array, indices: Array, bias: Array | None,
     out: Array, grad_out: Array, lse: Array,
-    grad_query: Array, grad_keys: Array, grad_values: Array, grad_bias: Array | None, *numbers: Any,
+    grad_query: Array, grad_keys: Array, grad_values: Array, grad_bias: Array | None, *numbers: Any, anew: bool = False,
 ) -> int:  # fmt: skip
-    """The gradients of attention_sparse, added to the buffers."""
+    """The gradients of attention_sparse, added to the buffers. ``anew``: as attention_backward's."""
     n = _named(numbers)
     group = n.heads // n.kv_heads
     shape, strides = (n.batch, n.heads, n.n_query, n.dim_value), (n.out_batch, n.out_head, n.out_row, 1)
@@ -109,8 +109,11 @@ def attention_sparse_backward(
         for h in range(kv * group, (kv + 1) * group):
             edges = _edges(n, indptr, indices, b, h)
             rows = _rows_of(n, edges, query, keys, values, bias, b, h)
-            delta = (of_out[b, h] * o[b, h]).sum(axis=-1)
             products = (of_out[b, h][edges.query] * rows.v[edges.key]).sum(axis=-1)
+            delta = (of_out[b, h] * o[b, h]).sum(axis=-1)
+            if anew:
+                delta = np.zeros(n.n_query)
+                np.add.at(delta, edges.query, rows.weights * products)
             of_scores = rows.weights * (products - delta[edges.query])
             scaled = n.scale * of_scores[:, None]
             np.add.at(to_query[b, h], edges.query, scaled * rows.k[edges.key])
