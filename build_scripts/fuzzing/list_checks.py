@@ -25,6 +25,8 @@ from .draw import Array
 from .rounding import U
 from .softmax_checks import told
 
+Within = tuple[str, Array, Array, Array]  # what shadow.within takes
+
 
 def _rows_of(indptr: Array, first: int, count: int) -> tuple[Array, Array]:
     """(row, place in the row) of each edge: lists of different lengths as the lines of one array."""
@@ -48,6 +50,7 @@ def _attention_sparse(arguments: tuple[Any, ...], outputs: shadow.Outputs, statu
     if n.n_edges * max(n.dim, n.dim_value) * n.batch * n.heads > 16 * shadow.MOST:
         return False
     target = strided(out, (n.batch, n.heads, n.n_query, n.dim_value), (n.out_batch, n.out_head, n.out_row, 1))
+    fine, largest, within = True, 0.0, list[Within]()
     for item, block in tasks_of(n.start, n.stop, n.n_query):
         b, h = divmod(item, n.heads)
         edges = sparse_body._edges(n, indptr, indices, b, h)
@@ -67,22 +70,29 @@ def _attention_sparse(arguments: tuple[Any, ...], outputs: shadow.Outputs, statu
         gathered = _lines(n.n_query, row, place, rows.v[edges.key], 0.0)
         soft = rounding.softmax(lines, off)
         exact = (soft.weights[:, None] @ gathered)[:, 0]
-        fine = bool(np.isfinite(exact[block]).all() and not np.isnan(lines).any())
+        fine = fine and bool(np.isfinite(exact[block]).all() and not np.isnan(lines).any())
         largest = max(
+            largest,
             float(np.max(sums, initial=0.0)),
             float(np.max(np.abs(gathered), initial=0.0)) * max(lines.shape[1], 1) * 256,
         )
-        if not told("attention_sparse", status, kernels.OK if fine else kernels.NON_FINITE, largest,
-                    [query, keys, values, bias]):  # fmt: skip
-            return False
         one = rounding.Softmax(*(part[:, None] for part in soft))
         bound, _ = rounding.of_output(one, 1.0, gathered, exact[:, None])
-        shadow.within("attention_sparse's output", target[b, h, block], exact[block], bound[:, 0][block])
+        within.append(("attention_sparse's output", target[b, h, block], exact[block], bound[:, 0][block]))
         if lse is not None:
             found = lse.reshape(-1)[item * n.n_query :][block]
             room = rounding.of_log_sum_exp(lines, off, rows.lse)[block]
             some = rows.lse[block] > -np.inf
-            shadow.within("attention_sparse's log-sum-exp", found[some], rows.lse[block][some], room[some])
+            within.append(("attention_sparse's log-sum-exp", found[some], rows.lse[block][some], room[some]))
+    return _compared("attention_sparse", status, fine, largest, [query, keys, values, bias], within)
+
+
+def _compared(what: str, status: int, fine: bool, largest: float, inputs: list[Any], within: list[Within]) -> bool:
+    """Once all items are known: their status is one."""
+    if not told(what, status, kernels.OK if fine else kernels.NON_FINITE, largest, inputs):
+        return False
+    for comparison in within:
+        shadow.within(*comparison)
     return True
 
 
@@ -122,6 +132,7 @@ def _edge_attention(arguments: tuple[Any, ...], outputs: shadow.Outputs, status:
     out, weights = arguments[9:11]
     of_out = out.reshape(-1)[: n.batch * n.n_target * n.heads * n.dim_value]
     blocks = -(-n.n_target // QUERY_BLOCK)
+    fine, most, within = True, 0.0, list[Within]()
     for b in range(n.batch):
         tasks = range(max(n.start, b * blocks), min(n.stop, (b + 1) * blocks))
         if not tasks:
@@ -141,24 +152,21 @@ def _edge_attention(arguments: tuple[Any, ...], outputs: shadow.Outputs, status:
         soft = rounding.softmax(lines, off)
         exact = ((soft.weights * keep)[..., None, :] @ gathered)[..., 0, :]
         rows = slice((tasks[0] - b * blocks) * QUERY_BLOCK, (tasks[-1] - b * blocks + 1) * QUERY_BLOCK)
-        fine = bool(np.isfinite(exact[rows]).all() and np.isfinite(fans.z.astype(np.float32)).all()
-                    and np.isfinite(scores.astype(np.float32)).all())  # fmt: skip
-        largest = max(
-            float(np.max(x, initial=0.0)) for x in (sums, sizes.z, np.abs(gathered) * max(lines.shape[-1], 1))
-        )
-        if not told("edge_attention", status, kernels.OK if fine else kernels.NON_FINITE, largest, list(arguments[:5])):
-            return False
+        fine = fine and bool(np.isfinite(exact[rows]).all() and np.isfinite(fans.z.astype(np.float32)).all()
+                             and np.isfinite(scores.astype(np.float32)).all())  # fmt: skip
+        gathered_most = np.abs(gathered) * max(lines.shape[-1], 1)
+        most = max(most, *(float(np.max(x, initial=0.0)) for x in (sums, sizes.z, gathered_most)))
         one = rounding.Softmax(*(part[..., None, :] for part in soft))
         bound, _ = rounding.of_output(one, keep[..., None, :], gathered, exact[..., None, :])
         found = of_out.reshape(n.batch, n.n_target, n.dim_value, n.heads)[b].swapaxes(1, 2)
-        shadow.within("edge_attention's output", found[rows], exact[rows], bound[..., 0, :][rows])
+        within.append(("edge_attention's output", found[rows], exact[rows], bound[..., 0, :][rows]))
         edges = slice(int(indptr[rows.start]), int(indptr[min(rows.stop, n.n_target)]))
         of_edges = weights.reshape(-1)[: n.batch * n.n_edges * n.heads].reshape(n.batch, n.n_edges, n.heads)[b]
         back = [part.swapaxes(1, 2)[row, place] for part in (soft.weights, soft.reach)]
         count = np.diff(indptr[: n.n_target + 1])[row][:, None]
         room = back[1] + (count + 8) * U * (back[0] + back[1])
-        shadow.within("edge_attention's weights", of_edges[edges], back[0][edges], room[edges])
-    return True
+        within.append(("edge_attention's weights", of_edges[edges], back[0][edges], room[edges]))
+    return _compared("edge_attention", status, fine, most, list(arguments[:5]), within)
 
 
 @shadow.checks("prefix_attention", 7, 8, 9, 10)
@@ -169,6 +177,7 @@ def _prefix_attention(arguments: tuple[Any, ...], outputs: shadow.Outputs, statu
         return False
     given: list[Any] = [query, keys, addend, weight, values]
     absolute: list[Any] = [None if x is None else np.abs(x) for x in given]
+    fine, largest, within = True, 0.0, list[Within]()
     for at in range(start, stop):
         sizes: list[Any] = [at, n_query, n_key, dim, features, dim_value]
         item, magnitude = prefix_body._item(*given, *sizes), prefix_body._item(*absolute, *sizes)
@@ -202,34 +211,33 @@ def _prefix_attention(arguments: tuple[Any, ...], outputs: shadow.Outputs, statu
         errors = np.where(exact_sum > 0, np.maximum(np.log(raised / exact_sum), np.log(exact_sum / lowered)), 0.0)
         soft = rounding.softmax(scores, errors + (features + n_key) * U)
         exact = soft.weights @ v
-        fine = bool(np.isfinite(exact).all())
-        largest = float(np.max(np.abs(v), initial=0.0)) * n_key * features
-        if not told("prefix_attention", status, kernels.OK if fine else kernels.NON_FINITE, largest, list(given)):
-            return False
+        fine = fine and bool(np.isfinite(exact).all())
+        largest = max(largest, float(np.max(np.abs(v), initial=0.0)) * n_key * features)
         # a denominator below 1e-15 is computed anew, so no term is lost that is 2^-126 / 1e-15 of the whole
         lost = features * n_key * 2.0**-126 / 1e-15
         bound, _ = rounding.of_output(soft, 1.0, v, exact)
         # and what underflows in the sums is divided by such a denominator
         bound = bound + lost * np.abs(v).sum(axis=0) + (n_key + features + 8) * rounding.LEAST / 1e-15
         found = out.reshape(-1)[: batch * n_query * dim_value].reshape(batch, n_query, dim_value)[at]
-        shadow.within("prefix_attention's output", found, exact, bound)
+        within.append(("prefix_attention's output", found, exact, bound))
         seen_any = exact_sum.any(axis=-1)
         top_score = np.where(seen_any, scores.max(axis=-1, initial=-np.inf), 0.0)
         sum_of = np.log(np.exp(scores - top_score[:, None]).sum(axis=-1)) + top_score
         room = rounding.of_log_sum_exp(scores, errors + (features + n_key) * U, sum_of)[seen_any]
         of_rows = lse.reshape(-1)[: batch * n_query].reshape(batch, n_query)[at]
-        shadow.within("prefix_attention's log-sum-exp", of_rows[seen_any], sum_of[seen_any], room + lost)
-        _table(item, own[1], v, peaks.reshape(-1)[: batch * features].reshape(batch, features)[at],
-               sums.reshape(-1)[: batch * (dim_value + 1) * features].reshape(batch, -1, features)[at])  # fmt: skip
-    return True
+        within.append(("prefix_attention's log-sum-exp", of_rows[seen_any], sum_of[seen_any], room + lost))
+        of_item = peaks.reshape(-1)[: batch * features].reshape(batch, features)[at]
+        table = sums.reshape(-1)[: batch * (dim_value + 1) * features].reshape(batch, -1, features)[at]
+        within += _table(item, own[1], v, of_item, table)
+    return _compared("prefix_attention", status, fine, largest, list(given), within)
 
 
-def _table(item: Any, errors: Array, v: Array, peaks: Array, sums: Array) -> None:
+def _table(item: Any, errors: Array, v: Array, peaks: Array, sums: Array) -> list[Within]:
     """The largest logarithm of each feature, and the sums in its units: of terms as large as their logarithms' errors,
     which are raised to new units as peaks rise."""
     some = (item.keys > -np.inf).any(axis=0)
     top = item.keys.max(axis=0, initial=-np.inf)
-    shadow.within("prefix_attention's peaks", peaks[some], top[some], errors.max(axis=0, initial=0.0)[some])
+    of_peaks = "prefix_attention's peaks", peaks[some], top[some], errors.max(axis=0, initial=0.0)[some]
     shift = peaks.astype(np.float64)[some]
     logs = item.keys[:, some]
     held = np.where(logs > -np.inf, np.abs(logs), 0.0)
@@ -240,7 +248,7 @@ def _table(item: Any, errors: Array, v: Array, peaks: Array, sums: Array) -> Non
     room = size - np.abs(extended).T @ terms + (2 * len(v) + 8) * U * size
     flushed = rounding.FLUSHED * np.abs(extended).sum(axis=0)[:, None] + len(v) * rounding.LEAST
     fine = np.isfinite(size) & (size < rounding.LARGEST)
-    shadow.within("prefix_attention's sums", sums[:, some][fine], exact[fine], (room + flushed)[fine])
+    return [of_peaks, ("prefix_attention's sums", sums[:, some][fine], exact[fine], (room + flushed)[fine])]
 
 
 @shadow.checks("edge_attention_backward", 11, 12, 13, 14, 15)

@@ -226,6 +226,22 @@ def test_distances_to_antipodes_lose_more_than_others() -> None:
 
 
 @needs_c
+@pytest.mark.parametrize("way", ["lists", "linear"])
+def test_one_item_that_overflows_is_told_of_all(way: str) -> None:
+    """The fuzzing took it for the first one's, whose numbers are small."""
+    sizes = np.array([1, 3e38], np.float32)[:, None, None]
+    with shadow.beside(), pytest.raises(ra.NumericalInstabilityError, match="overflow"):
+        if way == "lists":
+            graph = ra.GraphAttention(4, num_heads=2)
+            for name, size in (("query_weight", 1e37), ("keys_weight", 1e10)):
+                graph.parameters()[name][:, 2:] *= np.float32(size)
+            graph(normal(6, 4), [(0, 1), (2, 1), (3, 4), (5, 4)])
+        else:
+            values = np.abs(np.sign(normal(2, 9, 2)) * sizes)
+            ra.LinearAttention(4, kernel="elu", causal=True)(normal(2, 9, 4), normal(2, 9, 4, seed=1), values)
+
+
+@needs_c
 def test_the_same_infinity_is_no_finding() -> None:
     """Rows without a pair to turn stay as they are, whatever they hold."""
     attention = ra.GraphRoPEAttention(2, num_heads=2)
