@@ -13,6 +13,7 @@
 #include "kernels/prefix.c"
 #include "kernels/prefix_backward.c"
 #if RV_ROW_KERNELS
+#include "kernels/attention_best.c"
 #include "kernels/points.c"
 /* The rest of these is little work beside the attention that follows; for speed it would weigh three times as much. */
 #if defined(__GNUC__) && !defined(__clang__) /* whose code grows when it is asked for this */

@@ -110,3 +110,28 @@ def weights_of_lists() -> None:
         out = np.zeros(n_key, np.float32)
         given = (normal(random, dim), normal(random, n_key, dim), indptr, order, shares, out)
         kernels.active.list_weights(*given, 3, n_key, dim, 0.7)
+
+
+@case()
+def the_highest_scores() -> None:
+    """Fewer keys than are asked for and more, heads that share keys; outputs, weights, or both."""
+    sizes = product((1, 17, 33), (1, 9, 40), (1, 3, 50))
+    for index, (n_query, n_key, top_k) in enumerate(sizes):
+        random = np.random.default_rng(index)
+        dim, dim_value, heads = 1 + index % 19, 1 + index % 35, 2
+        query, keys, values = (
+            normal(random, *shape) for shape in ((n_query, heads * dim), (n_key, dim), (n_key, dim_value))
+        )
+        mask = random.random((n_query, n_key)) < 0.5 if index % 2 else None
+        bias = normal(random, heads, n_query, n_key) if index % 3 else None
+        lengths = np.array([n_key - index % 2]) if index % 5 else None
+        out = np.zeros((n_query, heads * dim_value), np.float32) if index % 4 else None
+        weights = np.zeros((heads, n_query, n_key), np.float32) if index % 4 != 1 else None
+        numbers = (
+            1, heads, 1, n_query, n_key, dim, 0, dim, heads * dim, 0, 0, dim,
+            0, 0, n_key, 1, 0, n_query * n_key, n_key, 1, 1 << 20, 0 if index % 2 else 1 << 20, 0, 0, heads,
+            dim_value, 0, 0, dim_value, 0, dim_value, heads * dim_value,
+            *[0] * 14, top_k, 0.7, 0.0, 0.0, 0.0,
+        )  # fmt: skip
+        given = (query, keys, mask, bias, lengths, *[None] * 9, values)
+        kernels.active.attention_best(*given, out, weights, *numbers)

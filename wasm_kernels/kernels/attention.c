@@ -304,6 +304,22 @@ static int64_t select_row(const float *row, float *room, int64_t n, int64_t k, i
   return taken;
 }
 
+/* Scores of queries first .. first + n against all keys, not in powers of two as elsewhere, and the bias last: sums that are equal stay so
+ * after rounding. */
+static void plain_rows(rv_head head, double scale, double decay, int64_t first, int64_t n, int64_t n_key, float *rows,
+                       float *defect, float *scratch) {
+  const float *bias = head.bias;
+  head.bias = NULL;
+  head.scale = (float)scale;
+  head.decay = (float)decay;
+  memset(defect, 0, sizeof(float) * (size_t)n);
+  score_rows(&head, first, first + n, n_key, rows, defect, scratch);
+  if (bias)
+    for (int64_t i = 0; i < n; i++)
+      for (int64_t j = 0; j < head.n_key; j++)
+        rows[i * n_key + j] += bias[(first + i) * head.bias_row + j * head.bias_col];
+}
+
 static int32_t rv_attention_top_k(const rv_attention_top_k_args *args) {
   if (!RV_HEADS_AGREE(args) || !RV_SCORES_AGREE(args)) return RV_BAD_ARGUMENT;
   const int64_t blocks = (args->n_query + RV_QUERY_BLOCK - 1) / RV_QUERY_BLOCK;
@@ -314,23 +330,15 @@ static int32_t rv_attention_top_k(const rv_attention_top_k_args *args) {
     const int64_t item = task / blocks, b = item / args->heads, h = item % args->heads;
     rv_head head = RV_HEAD(args, b, h);
     RV_HEAD_SCORED(head, args, b, h);
-    /* Scores as they are, not in powers of two, and the bias last: sums that are equal stay so after rounding. */
-    const float *bias = head.bias;
-    head.bias = NULL;
-    head.scale = (float)args->scale;
-    head.decay = (float)args->decay;
     const int64_t begin = task % blocks * RV_QUERY_BLOCK;
     const int64_t end = begin + rv_min_int(RV_QUERY_BLOCK, args->n_query - begin);
     for (int64_t first = begin; first < end; first += RV_SELECT_ROWS) {
       const int64_t n = rv_min_int(RV_SELECT_ROWS, end - first);
-      float defect[RV_SELECT_ROWS] = {0};
-      score_rows(&head, first, first + n, args->n_key, rows, defect, scratch);
+      float defect[RV_SELECT_ROWS];
+      plain_rows(head, args->scale, args->decay, first, n, args->n_key, rows, defect, scratch);
       for (int64_t i = 0; i < n; i++) {
         const int64_t query = item * args->n_query + first + i;
         bad += defect[i];
-        if (bias)
-          for (int64_t j = 0; j < head.n_key; j++)
-            rows[i * args->n_key + j] += bias[(first + i) * head.bias_row + j * head.bias_col];
         args->counts[query] = select_row(rows + i * args->n_key, room, defect[i] == 0 ? head.n_key : 0, args->top_k,
                                          args->indices + query * args->top_k);
       }

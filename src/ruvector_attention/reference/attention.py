@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import geometry
-from ._table import NON_FINITE, OK, Array, body, strided, tasks_of
+from ._table import BAD_ARGUMENT, NON_FINITE, OK, Array, body, strided, tasks_of
 
 # The integers and floats of kernels.def, in its order.
 SHARED = [
@@ -224,8 +224,7 @@ def attention_top_k(*arguments: Any) -> int:
     scores = _scores(n, *arguments[:14])
     if np.isnan(scores).any():
         return NON_FINITE
-    # in float32 what is equal stays so, however a library orders the sums of its products
-    order = np.argsort(-scores.astype(np.float32), axis=-1, kind="stable")[..., : n.top_k]
+    order = _highest(scores, n.top_k)
     seen = np.take_along_axis(scores, order, axis=-1) > -np.inf
     chosen = np.full((n.batch, n.heads, n.n_query, n.top_k), -1, np.int64)
     chosen[..., : order.shape[-1]] = np.sort(np.where(seen, order, n.n_key), axis=-1)
@@ -236,6 +235,41 @@ def attention_top_k(*arguments: Any) -> int:
         indices.reshape(-1)[: chosen.size].reshape(-1, n.top_k)[at] = chosen[b, h, rows]
         counts.reshape(-1)[at] = seen[b, h, rows].sum(axis=-1)
     return OK
+
+
+def _highest(scores: Array, top_k: int) -> Array:
+    """Which they are, the first of equal ones: in float32, where these stay equal however a library orders its sums."""
+    order: Array = np.argsort(-scores.astype(np.float32), axis=-1, kind="stable")[..., :top_k]
+    return order
+
+
+@body
+def attention_best(*arguments: Any) -> int:
+    """softmax over the top_k highest scores of each query: out of that and the values, the weights, or both."""
+    n = _named([*SHARED, *VALUE, *SCORE, "top_k", *FLOATS], arguments[17:])
+    values, out, target = arguments[14:17]
+    if n.top_k < 1 or (out is not None and values is None):
+        return BAD_ARGUMENT
+    scores = _scores(n, *arguments[:14])
+    order = _highest(scores, n.top_k)
+    chosen = np.full(scores.shape, -np.inf)
+    np.put_along_axis(chosen, order, np.take_along_axis(scores, order, axis=-1), axis=-1)
+    weights, _ = _softmax(chosen)
+    finite = bool(np.isfinite(weights).all())
+    tasks = tasks_of(n.start, n.stop, n.n_query)
+    if target is not None:
+        wide = target.reshape(-1)[: weights.size].reshape(weights.shape)
+        for item, rows in tasks:
+            wide[item // n.heads, item % n.heads, rows] = weights[item // n.heads, item % n.heads, rows]
+    if out is not None:
+        v = _values(n, values)
+        known = np.isfinite(v)  # what is not chosen may hold anything
+        result = weights @ np.where(known, v, 0.0)
+        result[(chosen > -np.inf) @ ~known] = np.nan
+        finite = finite and bool(np.isfinite(result).all())
+        for item, rows in tasks:
+            _outputs(n, out)[item // n.heads, item % n.heads, rows] = result[item // n.heads, item % n.heads, rows]
+    return OK if finite else NON_FINITE
 
 
 @body
