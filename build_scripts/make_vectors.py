@@ -28,6 +28,7 @@ import toolchain
 import vectors_adaptive
 import vectors_geometry
 import vectors_optimizers
+import vectors_top_k
 from make_vectors_graph import GraphMaker
 from toolchain_store import is_current, locked, mark_current, pyproject
 from vectors_training import TrainingMaker
@@ -66,6 +67,7 @@ class Maker:
         self.np, self.torch = numpy, torch
         self.random = numpy.random.default_rng(20170612)  # the day of arXiv:1706.03762
         self.upstream = numpy.random.default_rng(20191203)  # its own draws, so that gradients move no inputs
+        self.top_k: int | None = None  # of all cases that are made while it is set
         self.cases: dict[str, list[Case]] = {}
         self._leaves: dict[int, tuple[Any, Any]] = {}
 
@@ -122,6 +124,8 @@ class Maker:
         has numbers of that size, and gradients are no more exact than those.
         """
         case: Case = {"name": name, "mechanism": mechanism, "config": config}
+        if self.top_k is not None:
+            case |= {"name": f"top-k-{name}", "config": {**config, "top_k": self.top_k}}
         if parameters:
             case["parameters"] = {key: self.written(value, 7) for key, value in parameters.items()}
         case["inputs"] = {key: self.written(value, 7) for key, value in inputs.items()}
@@ -140,6 +144,13 @@ class Maker:
         """A bool mask as what is added to the scores."""
         return self.torch.from_numpy(self.np.where(mask, 0.0, -self.np.inf))
 
+    def chosen(self, scores: Any) -> Any:
+        """-inf in the place of all but the top_k highest of each row, where only those count; no two are equal."""
+        if self.top_k is None:
+            return scores
+        least = scores.topk(min(self.top_k, scores.shape[-1]), -1).values[..., -1:]
+        return self.torch.where(scores >= least, scores, -self.np.inf)
+
     # --- scaled dot-product
 
     def attend(self, query: Any, keys: Any, values: Any, scale: float, addend: Any = None) -> Case:
@@ -147,6 +158,7 @@ class Maker:
         q, k, v = (self.tensor(array) for array in (query, keys, values))
         scores = q @ k.transpose(-1, -2) * scale
         added = self.torch.zeros_like(scores) if addend is None else self.tensor(addend).expand(scores.shape)
+        added = self.torch.where(self.torch.isneginf(self.chosen(scores + added)), -self.np.inf, added)
         # a row without keys is 0 by this project's definition; torch would say NaN
         empty = self.torch.isneginf(added).all(-1, keepdim=True)
         added = self.torch.where(empty, 0.0, added)
@@ -362,6 +374,7 @@ def texts() -> dict[Path, str]:
         make()
     vectors_adaptive.add_all(maker)
     graphs.heads()
+    vectors_top_k.add_all(maker, graphs)
     files = {**maker.cases, **{f"training/{part}": cases for part, cases in TrainingMaker(maker).make().items()}}
     about = "written by build_scripts/make_vectors.py, where the format is explained"
     written = {

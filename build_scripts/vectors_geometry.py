@@ -47,7 +47,7 @@ def hyperbolic(
     scores = -ball.dist(q[:, None], k[None]) / tau
     if mask is not None:
         scores = scores.masked_fill(~torch.from_numpy(mask), -torch.inf)
-    weights = torch.softmax(scores, -1)
+    weights = torch.softmax(maker.chosen(scores), -1)
     aggregation = config.get("aggregation", "gyromidpoint")
     spread = v.expand(n_query, n_key, dim_value)
     output = ball.weighted_midpoint(spread, weights, reducedim=[-2], dim=-1)
@@ -122,7 +122,8 @@ def dual_space(maker: Any, name: str, heads: int, widths: tuple[int, int], c: fl
             for side, x in (("query", q), ("keys", k))
         ]
         far = ball.dist(points[0][:, None], points[1][None])
-        shares.append(torch.softmax(w["space_weights"][0] * dots - w["space_weights"][1] * far, -1))
+        scores = w["space_weights"][0] * dots - w["space_weights"][1] * far
+        shares.append(torch.softmax(maker.chosen(scores), -1))
         width = dim // heads
         outputs.append(shares[-1] @ (v @ w["values_weight"])[:, head * width : (head + 1) * width])
     expected = {

@@ -59,6 +59,7 @@ const PIECES = {
   wasm_moe: "moe.ts",
   wasm_positions: "positions.ts",
   wasm_threads: "threads/index.ts",
+  wasm_top_k: "top_k.ts",
 };
 
 async function buildLibrary() {

@@ -6,7 +6,7 @@ const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperC
 const REFUSED = {
   hyperbolic: { frechet: "aggregation" },
   // one band of keys cannot be all that global tokens see and nothing for the others
-  local_global: { "only-globals": "global tokens" },
+  local_global: { "only-globals": "global tokens", "top-k-only-globals": "global tokens" },
 };
 
 /** The cases of one file of golden vectors; build_scripts/make_vectors.py explains their form. */

@@ -5,6 +5,7 @@ import {
   AttentionError,
   EmptyInputError,
   InvalidConfigError,
+  LoadError,
   NumericalInstabilityError,
   RuntimeLostError,
   UnsupportedError,
@@ -41,6 +42,11 @@ const SETTINGS = [
   "max_sequence_length", "scale", "temperature", "normalize", "causal", "window", "global_tokens",
 ]; // biome-ignore format: one list
 
+/** The setting whose code is fetched where it is set. */
+export const TOP_K = "top_k";
+export const absent = (id: string, first: string): LoadError =>
+  new LoadError(`${id} is not loaded; expected \`await ${first}\` before, or load({ preload: ["${id}"] })`);
+
 /** An attention mechanism. Every method exists twice: forwardSync gives the result, forward a promise of it. */
 export abstract class KernelAttention {
   /** Rejects with InvalidConfigError where the config was not accepted; so do all calls. */
@@ -59,12 +65,14 @@ export abstract class KernelAttention {
       home.check();
       settings = settle(mechanism, config);
       for (const { name, default: usual } of mechanism.config) {
-        if (this.heeds(name) || settings[name] === usual) continue;
+        if (this.heeds(name) || settings[name] === usual || name === TOP_K) continue;
         throw new UnsupportedError(
           `${name} needs load({ runtime: 'pyodide' }); this runtime leaves it at ${shown(usual)}`,
         );
       }
       this.checkSettings(settings);
+      if (settings[TOP_K] && !this.heeds(TOP_K) && !home.engine.best)
+        throw absent(TOP_K, `create("${mechanism.name}", …)`);
     } catch (error) {
       this.#failure = error as Error;
     }
@@ -76,10 +84,19 @@ export abstract class KernelAttention {
       this.fixedAxes(settings),
       limit,
     );
-    this.ready = this.#failure ? Promise.reject(this.#failure) : Promise.resolve(this);
+    this.ready = this.#made(this.#failure);
     this.ready.catch(() => {});
     // Without memory of its own there is nothing to free: it counts as alive until it is disposed or forgotten.
     home.own(this, () => {});
+  }
+
+  async #made(failure: Error | undefined): Promise<this> {
+    if (failure instanceof LoadError) {
+      await this.home.fetch([TOP_K]);
+      if (this.#failure === failure) this.#failure = undefined; // not disposed meanwhile
+    }
+    if (this.#failure) throw this.#failure;
+    return this;
   }
 
   /** The config with everything that was left out. */
@@ -224,7 +241,7 @@ export abstract class KernelAttention {
 
   free(): void {
     this.home.disown(this);
-    this.#failure ??= new RuntimeLostError(`${this.mechanism.class} was disposed; create another`);
+    this.#failure = new RuntimeLostError(`${this.mechanism.class} was disposed; create another`);
   }
 
   [Symbol.dispose](): void {
@@ -309,6 +326,7 @@ export abstract class KernelAttention {
       ...addends({ ...options, pattern }, shape),
       scale: this.scale(channels),
       normalize: settings.normalize as boolean,
+      topK: settings[TOP_K] as number | null,
       checkFinite: options.checkFinite,
       heads: 1,
       kvHeads: 1,

@@ -18,7 +18,9 @@ import type { Binding } from "./signature.js";
 export { RULES } from "./rules/dual_space.gen.js";
 
 const INPUTS = ["query", "keys", "values"];
-const SETTINGS = ["euclidean_dim", "hyperbolic_dim", "curvature", "fusion_weight", "adaptive_curvature"];
+const SETTINGS = [
+  "euclidean_dim", "hyperbolic_dim", "curvature", "fusion_weight", "adaptive_curvature", "top_k",
+]; // biome-ignore format: one list
 
 /** Rows in both spaces, head by head, and what distances need of each. */
 interface Points {

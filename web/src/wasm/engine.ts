@@ -7,6 +7,7 @@ import { type KernelCall, type Kernels, NON_FINITE } from "./kernels.js";
 import { parts, type Run, runs } from "./layout.js";
 import { isResident, type Resident, type Shape, type Source, sizeOf } from "./numbers.js";
 import { itemBytes, type Operand, type Placed, type PlacedAddend, Staging } from "./staging.js";
+import type { Best } from "./top_k.js";
 import { attendInWindows } from "./windows.js";
 
 export const QUERY_BLOCK = 192; // RV_QUERY_BLOCK: queries of one task
@@ -15,6 +16,8 @@ export const QUERY_BLOCK = 192; // RV_QUERY_BLOCK: queries of one task
 export interface Scoring extends Addends, Band {
   readonly scale: number;
   readonly normalize: boolean;
+  /** Only so many highest scores of each query count; null, 0 or left out: all. */
+  readonly topK?: number | null;
   readonly checkFinite: boolean;
   readonly heads: number;
   readonly kvHeads: number;
@@ -67,6 +70,8 @@ export class Engine {
   readonly attention: AttentionCall;
   readonly everyday: AttentionCall;
   readonly merging: AttentionCall;
+  /** Where only the highest scores count; its code is fetched for the first mechanism that asks for it. */
+  best?: Best;
   readonly #weights: SharedCall;
   readonly #gemm: KernelCall<(typeof GEMM)[number]>;
 
@@ -93,6 +98,7 @@ export class Engine {
     scoring: Scoring,
     out: Output,
   ): boolean {
+    if (scoring.topK) return (this.best as Best).attend(query, keys, values, lead, scoring, out);
     const nQuery = query.source.shape.at(-2) as number;
     const nKey = keys.source.shape.at(-2) as number;
     const problem: Problem = { query, keys, values, scoring, nQuery, nKey };
@@ -104,6 +110,7 @@ export class Engine {
 
   /** The weights alone: out (items, heads, n_query, n_key). */
   weigh(query: Operand, keys: Operand, lead: Shape, scoring: Scoring, out: Float32Array): boolean {
+    if (scoring.topK) return (this.best as Best).weigh(query, keys, lead, scoring, out);
     const nQuery = query.source.shape.at(-2) as number;
     const nKey = keys.source.shape.at(-2) as number;
     const size = scoring.heads * nQuery * nKey;

@@ -67,7 +67,8 @@ class Hyperbolic extends Lasting {
 
   protected override heeds(setting: string): boolean {
     return (
-      super.heeds(setting) || ["curvature", "adaptive_curvature", "model", "aggregation"].includes(setting)
+      super.heeds(setting) ||
+      ["curvature", "adaptive_curvature", "model", "aggregation", "top_k"].includes(setting)
     );
   }
 
@@ -242,7 +243,7 @@ class Hyperbolic extends Lasting {
     const { model, aggregation } = this.settings;
     const { n_query: nQuery, n_key: nKey, dim } = sizes as Record<"n_query" | "n_key" | "dim", number>;
     const isPlain = model === "poincare" && aggregation === "gyromidpoint" && nQuery <= FEW;
-    if (!isPlain || how.mask || how.bias || how.keyLengths || (how.ahead === 0 && nQuery > 1))
+    if (!isPlain || how.topK || how.mask || how.bias || how.keyLengths || (how.ahead === 0 && nQuery > 1))
       return undefined;
     if (arrays.some(({ shape }) => shape.length !== 2)) return undefined;
     const { kernels, staging } = this.engine;

@@ -3,7 +3,7 @@ import type { Rules } from "../description.js";
 import { InvalidConfigError, LoadError, NumericalInstabilityError, UnsupportedError } from "../errors.js";
 import { type Tensor, tensor } from "../tensor.js";
 import { addends } from "./addends.js";
-import type { Home, KernelAttention } from "./attention.js";
+import { type Home, type KernelAttention, TOP_K } from "./attention.js";
 import { expertConfigs } from "./experts.js";
 import { Lasting } from "./lasting.js";
 import { clearUnread, type Hold, held, summed, type Wanted } from "./mixture_arrays.js";
@@ -217,7 +217,9 @@ class Moe extends Lasting {
     this.#isWaiting = true;
     try {
       if (this.#refusal) {
-        await this.home.fetch(this.#configs().map(({ type }) => type));
+        const configs = this.#configs();
+        const some = configs.some(({ type, config }) => type !== "moe" && (config.topK ?? config[TOP_K]));
+        await this.home.fetch([...configs.map(({ type }) => type), ...(some ? [TOP_K] : [])]);
         super.open(); // not disposed meanwhile
         this.#makeExperts();
       }

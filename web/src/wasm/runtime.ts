@@ -3,7 +3,7 @@ import { heeded } from "../abort.js";
 import type { Description, Rules } from "../description.js";
 import { InvalidConfigError, LoadError, RuntimeLostError, UnsupportedError } from "../errors.js";
 import { registryName } from "../naming.js";
-import type { Home, KernelAttention } from "./attention.js";
+import { absent, type Home, type KernelAttention, TOP_K } from "./attention.js";
 import { Engine } from "./engine.js";
 import type { Kernels } from "./kernels.js";
 import { PARTS, VERSION } from "./mechanisms.gen.js";
@@ -93,14 +93,15 @@ export class KernelRuntime {
   }
 
   /**
-   * Fetches the code of mechanisms, and of "memory", so that createSync(), `new` and memorySync() find it; "all" is all.
+   * Fetches the code of mechanisms, of "memory" and of "top_k", so that createSync(), `new` and memorySync() find it;
+   * "all" is all.
    * create() and memory() do so by themselves.
    */
   async preload(what: "all" | readonly string[]): Promise<void> {
     if (what !== "all" && !Array.isArray(what)) {
       throw new UnsupportedError(`preload is ${String(what)}; expected "all", or an array of mechanisms`);
     }
-    const names = what === "all" ? [...this.#partOf.keys(), MEMORY] : what.map(registryName);
+    const names = what === "all" ? [...this.#partOf.keys(), MEMORY, TOP_K] : what.map(registryName);
     await Promise.all(names.map((name) => this.#fetch(name)));
   }
 
@@ -182,9 +183,10 @@ export class KernelRuntime {
   async #fetch(id: string): Promise<void> {
     if (this.#classes.has(id) || (id === MEMORY && this.#Memory)) return;
     const part = this.#partOf.get(id);
-    if (id !== MEMORY && !part) throw this.#unknown(id);
+    if (!part && id !== MEMORY && id !== TOP_K) throw this.#unknown(id);
     try {
       if (id === MEMORY) this.#Memory = (await import("./memory.js")).Memory;
+      else if (id === TOP_K) (await import("./top_k.js")).prepare(this.#engine);
       else this.#add(await FETCH[part as keyof typeof FETCH]());
     } catch (error) {
       throw new LoadError(`the code of ${id} cannot be loaded: ${(error as Error).message}`);
@@ -243,8 +245,6 @@ export class KernelRuntime {
 
 const MEMORY = "memory";
 const MEMORY_OPTIONS = ["capacity", "transfer", "signal"];
-const absent = (id: string, first: string): LoadError =>
-  new LoadError(`${id} is not loaded; expected \`await ${first}\` before, or load({ preload: ["${id}"] })`);
 
 /** forward beside forwardSync: the arguments are read at once, errors reject. */
 function defineAsync(prototype: KernelAttention, method: string): void {

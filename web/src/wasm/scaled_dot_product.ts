@@ -49,7 +49,7 @@ export class ScaledDotProduct extends KernelAttention {
   /** Matrices, or a query and a Memory, without options: most calls there are. */
   #everyday(args: readonly unknown[]): Tensor | undefined {
     const { settings } = this;
-    if (settings.normalize || settings.window !== undefined) return undefined;
+    if (settings.normalize || settings.top_k || settings.window !== undefined) return undefined;
     const memory = args[1];
     const isMemory = memory instanceof Bank;
     if (args.length !== (isMemory ? 2 : 3)) return undefined;

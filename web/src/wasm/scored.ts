@@ -13,6 +13,7 @@ import {
 } from "./engine.js";
 import { type Area, type KernelCall, NON_FINITE } from "./kernels.js";
 import type { Run } from "./layout.js";
+import { areRowsFinite } from "./looked.js";
 import { isResident, type Resident, type Shape, type Source } from "./numbers.js";
 import type { Placed } from "./staging.js";
 
@@ -36,6 +37,8 @@ const AREAS = [
 
 type Weighing = KernelCall<(typeof SHARED)[number] | (typeof SCORES)[number]>;
 type Attending = KernelCall<(typeof SHARED)[number] | (typeof VALUES)[number] | (typeof SCORES)[number]>;
+/** Of the highest scores alone: both outputs are optional. */
+type Choosing = KernelCall<keyof Attending["slots"] | "top_k" | "weights">;
 
 /** enum of kernels/geometry.h. */
 export const KINDS = { dot: 0, poincare: 2, lorentz: 3 } as const;
@@ -79,6 +82,8 @@ export class Scored {
   static readonly #known = new WeakMap<Engine, Scored>();
   readonly #attend: Attending;
   readonly #weigh: Weighing;
+  readonly #attendBest: Choosing;
+  readonly #weighBest: Choosing;
   readonly #aux: KernelCall<"rows" | "dim" | "n_segments" | "x" | "segments" | "spaces" | "out">;
   readonly #tiles: KernelCall<
     | "n_query"
@@ -97,6 +102,15 @@ export class Scored {
     const { kernels } = engine;
     this.#attend = kernels.call("attention_scored", [...SHARED, ...VALUES, ...SCORES]);
     this.#weigh = kernels.call("attention_weights", [...SHARED, ...SCORES]);
+    const names = [
+      ...SHARED,
+      ...VALUES.filter((name) => name !== "lse"),
+      ...SCORES,
+      "top_k",
+      "weights",
+    ] as const;
+    this.#attendBest = kernels.call("attention_best", names) as Choosing;
+    this.#weighBest = kernels.call("attention_best", names) as Choosing;
     this.#aux = kernels.call("space_aux", ["rows", "dim", "n_segments", "x", "segments", "spaces", "out"]);
     this.#tiles = kernels.call("seen_tiles", [
       "n_query", "n_key", "tile_rows", "n_tiles", "query_time", "key_time", "tile_indptr", "runs", "run_bits",
@@ -146,7 +160,8 @@ export class Scored {
       number,
     ];
     const row = nQuery * width;
-    const { slots } = this.#attend;
+    const call = how.topK ? this.#attendBest : this.#attend;
+    const { slots } = call;
     return this.#over(
       [query, keys, values],
       more,
@@ -157,7 +172,7 @@ export class Scored {
         const to = isResidentOutput(out)
           ? out.pointer + 4 * part.at * row
           : kernels.begin(staging.areas.out, part.count * row, out, part.at * row);
-        this.#set(this.#attend, part.count, how, nQuery, nKey, placed, scores, more);
+        this.#set(call, part.count, how, nQuery, nKey, placed, scores, more);
         const { step, pointer, count } = placed[2] as Placed;
         const { words } = kernels;
         words[slots.dim_value] = words[slots.value_head] = words[slots.out_head] = width / how.heads;
@@ -166,10 +181,7 @@ export class Scored {
         words[slots.out_batch] = row;
         kernels.buffer(slots.values, pointer, count);
         kernels.buffer(slots.out, to, part.count * row);
-        const status = kernels.run(
-          this.#attend,
-          part.count * nKey * nQuery * (how.heads * how.width + width),
-        );
+        const status = kernels.run(call, part.count * nKey * nQuery * (how.heads * how.width + width));
         if (!isResidentOutput(out)) kernels.finish(to, part.count * row, out, part.at * row);
         return status;
       },
@@ -208,9 +220,12 @@ export class Scored {
     const operands = beside ? [query, keys, beside] : [query, keys];
     return this.#over(operands, more, lead, how, 4 * size, (part, placed, scores) => {
       const to = at(part, part.count * size);
-      this.#set(this.#weigh, part.count, how, nQuery, nKey, placed, scores, more);
-      kernels.buffer(this.#weigh.slots.out, to, part.count * size);
-      const status = kernels.run(this.#weigh, part.count * size * how.width);
+      const call = how.topK ? this.#weighBest : this.#weigh;
+      this.#set(call, part.count, how, nQuery, nKey, placed, scores, more);
+      const { slots } = call;
+      const target = "weights" in slots ? (slots.weights as number) : slots.out;
+      kernels.buffer(target, to, part.count * size);
+      const status = kernels.run(call, part.count * size * how.width);
       use(part, to, beside && placed[2]);
       return status;
     });
@@ -237,13 +252,17 @@ export class Scored {
         return staging.place(PLACES[i] ?? "values", operand, part, i, 0, rows, how.normalize);
       });
       const copied = placed.filter((_, i) => !isResident(all[i] as Source));
-      if (!this.engine.looksFinite(how, arrays[0]?.shape.at(-2) as number, ...copied)) return NON_FINITE;
+      const rows = placed.slice(0, arrays.length);
+      const areFinite = how.topK
+        ? areRowsFinite(staging, rows, part, how, all.length + 2)
+        : this.engine.looksFinite(how, arrays[0]?.shape.at(-2) as number, ...copied);
+      if (!areFinite) return NON_FINITE;
       return work(part, placed, scores);
     });
   }
 
   #set(
-    call: Attending | Weighing,
+    call: Attending | Weighing | Choosing,
     batch: number,
     how: Scoring,
     nQuery: number,
@@ -260,6 +279,7 @@ export class Scored {
     this.#placeTimes(slots, times);
     this.#placeTiles(slots, until);
     const { words } = kernels;
+    if ("top_k" in slots) words[slots.top_k as number] = Math.min(how.topK as number, nKey);
     const aux = spaces ? placed.slice(-2) : [];
     for (const [i, name] of (["query", "key"] as const).entries()) {
       const own = aux[i];

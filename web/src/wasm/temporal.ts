@@ -13,7 +13,7 @@ import { mismatch } from "./signature.js";
 import { type Call, SplitHeads } from "./split_heads.js";
 import { Waves } from "./waves.js";
 
-const SETTINGS = ["encoding", "decay", "theta", "time_dim"];
+const SETTINGS = ["encoding", "decay", "theta", "time_dim", "top_k"];
 const SIDES = ["query", "keys"] as const;
 
 type Both = readonly [query: Float64Array, keys: Float64Array];

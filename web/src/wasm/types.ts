@@ -37,7 +37,7 @@ export interface KernelOptions {
    * Whose code is fetched before load() answers, beside that of scaled_dot_product, flash and local_global; "all" is all,
    * and what Node has anyway. create() and memory() fetch what they need; createSync(), `new` and memorySync() cannot.
    */
-  preload?: "all" | readonly (Name | "memory")[];
+  preload?: "all" | readonly (Name | "memory" | "top_k")[];
   onProgress?: (progress: Progress) => void;
   /** @internal */
   watch?: boolean;
