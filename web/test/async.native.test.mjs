@@ -33,6 +33,8 @@ describe("results do not depend on threads", () => {
     multi_head: [{ dim: 32, numHeads: 4 }, [large.query, large.keys, random([2, 400, 32], 4)]],
     self_attention: [{ dim: 32, numHeads: 2, causal: true }, [large.query]],
     cosine: [{ dim: 32, normalize: true }, [large.query, large.keys, large.values]],
+    flash: [{ dim: 32, topK: 7 }, [large.query, large.keys, large.values]],
+    graph_rope: [{ dim: 32, numHeads: 2, topK: 7 }, [large.query, large.keys, large.values]],
   };
   const mask = { data: Array.from({ length: 400 }, (_, i) => i % 3 !== 1), shape: [400] };
   for (const [name, [config, inputs]] of Object.entries(calls)) {

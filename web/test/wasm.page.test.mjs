@@ -201,6 +201,12 @@ test("a page fetches the code of what it makes, and no other", async () => {
     "wasm_memory.js",
     "wasm_moe.js",
   ]);
+  const [first] = await fresh.evaluate(async () => {
+    const few = await globalThis.ra.create("flash", { dim: 1, topK: 1 });
+    return few.forwardSync([[1]], [[1], [2], [0]], [[5], [7], [9]]);
+  });
+  assert.equal(first, 7);
+  assert.equal(scripts().at(-1), "wasm_top_k.js");
   const preload = (what) =>
     fresh.evaluate((names) => globalThis.api.load({ preload: names }).catch(String), what);
   assert.match(await preload(["multi_hed"]), /InvalidConfigError: unknown mechanism 'multi_hed'/);

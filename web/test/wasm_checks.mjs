@@ -8,8 +8,9 @@ import { mechanismChecks } from "./wasm_mechanism_checks.mjs";
 import { moeChecks } from "./wasm_moe_checks.mjs";
 import { attention, product, project, random } from "./wasm_reference.mjs";
 import { refusalChecks } from "./wasm_refusals.mjs";
+import { topKChecks } from "./wasm_top_k_checks.mjs";
 
-export const checks = [...refusalChecks, ...lastingChecks, ...mechanismChecks, ...moeChecks];
+export const checks = [...refusalChecks, ...lastingChecks, ...mechanismChecks, ...moeChecks, ...topKChecks];
 const check = (what, body) => checks.push([what, body]);
 
 const query = random([5, 8], 1);

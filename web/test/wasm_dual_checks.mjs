@@ -136,7 +136,6 @@ check("settings and inputs of two spaces that do not fit are refused by name", a
     [() => ra.create("dual_space", { dim: 4, numHeads: 2, hyperbolicDim: 3 }), InvalidConfigError, /^hyperbolic_dim is 3; expected a multiple of num_heads = 2/],
     [() => ra.create("dual_space", { dim: 4, numHeads: 2, curvature: 0 }), InvalidConfigError, /^curvature is 0; expected a number below 0/],
     [() => ra.create("dual_space", { dim: 4, numHeads: 2, fusionWeight: 2 }), InvalidConfigError, /^fusion_weight is 2; expected at most 1/],
-    [() => ra.create("dual_space", { dim: 4, numHeads: 2, topK: 2 }), UnsupportedError, /^top_k needs load\(\{ runtime: 'pyodide' \}\)/],
     [() => dual.forward(query, keys, random([7, 3], 1)), DimensionMismatchError, /^values is \(7, 3\); expected \(n_key, vdim\) with vdim = 4/],
     [() => dual.getSpaceContributions(query, keys, { mask: [[true]] }), UnsupportedError, /^a mask, bias or key_lengths came/],
     [() => dual.backward(values), UnsupportedError, /pyodide/],

@@ -237,7 +237,6 @@ check(
 check("what these kernels do not cover is refused by name", async (ra, { UnsupportedError, InvalidConfigError }) => {
   const refused = [
     ["hyperbolic", { dim: 4, aggregation: "frechet" }, UnsupportedError, /^aggregation 'frechet' needs load\(\{ runtime: 'pyodide' \}\)/],
-    ["hyperbolic", { dim: 4, topK: 2 }, UnsupportedError, /^top_k needs load\(\{ runtime: 'pyodide' \}\)/],
     ["hyperbolic", { dim: 4, curvature: 0 }, InvalidConfigError, /^curvature is 0; expected a number below 0/],
     ["hyperbolic", { dim: 4, model: "klein" }, InvalidConfigError, /^model is 'klein'/],
     ["linear", { dim: 4, kernel: "rbf" }, InvalidConfigError, /^kernel is 'rbf'/],

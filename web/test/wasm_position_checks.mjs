@@ -230,7 +230,6 @@ check("positions and times that do not fit are refused by name", async (ra, api)
     [() => halves.forward(query, keys, values), DimensionMismatchError, /^values have 3 channels; expected a multiple of num_heads = 2/],
     [() => waves.forward(query, keys, values, { keyTimes: [0, 1, 2, 3, 4, 5, 1e300] }), NumericalInstabilityError, /2\^52 or more/],
     [() => ra.create("temporal", { dim: 4, encoding: "wave" }), InvalidConfigError, /^encoding is 'wave'/],
-    [() => ra.create("temporal", { dim: 4, topK: 2 }), UnsupportedError, /^top_k needs load\(\{ runtime: 'pyodide' \}\)/],
   ];
   for (const [body, Expected, message] of refused) await throws(body, Expected, message);
   assert(rope.forwardSync(query, keys, values, HOPS.queryPositions ? { keyPositions: 1 } : {}).length === 15, "the length after errors");

@@ -47,10 +47,21 @@ function common(shapes) {
 
 /**
  * softmax(scale q kT / temperature + bias) v for heads that are groups of channels. mask and bias broadcast to
- * (lead, n_query, n_key), or to (lead, heads, n_query, n_key) where `headed`. Gives output and weights.
+ * (lead, n_query, n_key), or to (lead, heads, n_query, n_key) where `headed`; topK: only so many highest scores of a query
+ * count. Gives output and weights.
  */
 export function attention(query, keys, values, options = {}) {
-  const { heads = 1, kvHeads = heads, temperature = 1, normalize, causal, mask, bias, headed } = options;
+  const {
+    heads = 1,
+    kvHeads = heads,
+    temperature = 1,
+    normalize,
+    causal,
+    mask,
+    bias,
+    headed,
+    topK,
+  } = options;
   const [nQuery, nKey] = [query.shape.at(-2), keys.shape.at(-2)];
   const dim = query.shape.at(-1) / heads;
   const dimValue = values.shape.at(-1) / kvHeads;
@@ -83,6 +94,9 @@ export function attention(query, keys, values, options = {}) {
           const dot = q.reduce((sum, x, c) => sum + x * bank.keys[j][c], 0);
           return scale * dot + (bias ? score(bias, head, item, i, j) : 0);
         });
+        // of equal ones the first
+        const order = scores.map((_, j) => j).sort((a, b) => scores[b] - scores[a] || a - b);
+        for (const j of order.slice(topK ?? nKey)) scores[j] = -Infinity;
         const top = scores.reduce((a, b) => Math.max(a, b), -Infinity);
         const powers = scores.map((s) => (top === -Infinity ? 0 : Math.exp(s - top)));
         const sum = powers.reduce((a, b) => a + b, 0) || 1;

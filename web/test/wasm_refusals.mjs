@@ -112,7 +112,6 @@ check("a bad config, mechanism, method, head or memory is refused by name", asyn
   ]) {
     await throws(() => ra.create(name, config), InvalidConfigError, message);
   }
-  await throws(() => ra.create("flash", { dim: 8, topK: 3 }), UnsupportedError, /^top_k needs load\(\{ runtime: 'pyodide' \}\)/);
   await throws(() => new ra.FlashAttention(8), UnsupportedError, /config of FlashAttention is a number/);
   const doomed = new ra.FlashAttention({ dim: -1 });
   await throws(() => doomed.forward(query, keys, values), InvalidConfigError, /^dim is -1/);

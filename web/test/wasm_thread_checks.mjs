@@ -54,6 +54,9 @@ const CALLS = [
   ["cross_attention", { dim: 64, numHeads: 4 }, matrix.slice(0, 2)],
   ["linear", { dim: 64, numFeatures: 64 }, matrix],
   ["linear", { dim: 64, kernel: "elu" }, [...matrix, causal]],
+  ["flash", { dim: 64, topK: 9 }, [...items, { bias, keyLengths: [500, 400, 1, 77] }]],
+  ["multi_head", { dim: 64, numHeads: 8, topK: 9 }, items],
+  ["temporal", { dim: 64, numHeads: 2, topK: 9 }, matrix],
   ["hyperbolic", { dim: 64, curvature: -0.5 }, matrix.map(({ data, shape }) => ({ data: data.map((x) => x / 20), shape }))],
 ]; // biome-ignore format: a table
 

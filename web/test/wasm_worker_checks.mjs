@@ -55,6 +55,27 @@ check("balls, features and graphs answer as in this thread", async (ra) => {
   await Promise.all([ball.dispose(), linear.dispose(), graph.dispose()]);
 });
 
+check("only the highest scores count there too", async (ra, api) => {
+  for (const name of ["flash", "multi_head", "local_global"]) {
+    const config = { dim: 8, topK: 3, ...(name === "multi_head" && { numHeads: 1, projections: false }) };
+    const few = await ra.create(name, config);
+    const wide = random([7, 8], 3);
+    const { output, weights } = attention(query, keys, wide, { topK: 3 });
+    close(await few.forward(query, keys, wide), output);
+    const shape = name === "multi_head" ? [1, 5, 7] : [5, 7];
+    close(await few.attentionWeights(query, keys), { data: weights.data, shape });
+    const bank = await ra.memory(keys, wide);
+    close(await few.forward(query, bank), output);
+    await bank.dispose();
+    await few.dispose();
+  }
+  await throws(
+    () => ra.create("flash", { dim: 8, topK: 0 }),
+    api.InvalidConfigError,
+    /^top_k is 0; expected at least 1$/,
+  );
+});
+
 check("mixtures of experts answer as in this thread", async (ra, api) => {
   const moe = await ra.create("moe", { dim: 8, numExperts: 4, topK: 2 });
   const inside = { data: Float32Array.of(0.1, -0.2, 0.3), shape: [1, 3] };
