@@ -146,3 +146,19 @@ check("a bad config, mechanism, method, head or memory is refused by name", asyn
   await throws(() => sdpa.forward(bank, keys, values), UnsupportedError, /^query is a Memory/);
   for (const object of [heads, narrow, sdpa]) object.free();
 }); // biome-ignore format: a table
+
+/** Settings that the classes here know, which are all that their mechanisms have. */
+const KNOWN = new Set(
+  `adaptive_curvature add_self_loops aggregation aux_loss_weight base bias block_size capacity_factor causal concat_heads
+  curvature decay dim dropout edge_dim encoding euclidean_dim experts fusion_weight global_tokens head_dim hyperbolic_dim
+  interleaved isolated kdim kernel max_position max_sequence_length model negative_slope normalize num_experts num_features
+  num_heads num_kv_heads projections scale scaling seed share_weights temperature theta time_dim top_k variant vdim window
+  z_loss_weight`.split(/\s+/),
+);
+
+check("a mechanism has no setting that would be passed over", async (ra) => {
+  const { mechanisms } = await ra.describe();
+  for (const { name, config } of mechanisms.filter((each) => ra.mechanisms.includes(each.name)))
+    for (const setting of config)
+      assert(KNOWN.has(setting.name), `${name} has ${setting.name}; expected its class in src/wasm to heed it, then KNOWN to list it`);
+}); // biome-ignore format: a message

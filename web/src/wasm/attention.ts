@@ -36,12 +36,6 @@ export interface Home {
 }
 
 const OPTIONS = ["mask", "bias", "keyLengths", "causal", "training", "checkFinite", "transfer", "signal"];
-/** Settings that this runtime heeds, and those that forward has no use for; others must be as they usually are. */
-const SETTINGS = [
-  "dim", "num_heads", "num_kv_heads", "projections", "bias", "kdim", "vdim", "block_size", "seed", "dropout",
-  "max_sequence_length", "scale", "temperature", "normalize", "causal", "window", "global_tokens",
-]; // biome-ignore format: one list
-
 /** The setting whose code is fetched where it is set. */
 export const TOP_K = "top_k";
 export const absent = (id: string, first: string): LoadError =>
@@ -64,14 +58,9 @@ export abstract class KernelAttention {
     try {
       home.check();
       settings = settle(mechanism, config);
-      for (const { name, default: usual } of mechanism.config) {
-        if (this.heeds(name) || settings[name] === usual || name === TOP_K) continue;
-        throw new UnsupportedError(
-          `${name} needs load({ runtime: 'pyodide' }); this runtime leaves it at ${shown(usual)}`,
-        );
-      }
       this.checkSettings(settings);
-      if (settings[TOP_K] && !this.heeds(TOP_K) && !home.engine.best)
+      // a mixture's is the number of experts
+      if (settings[TOP_K] && !home.engine.best && mechanism.name !== "moe")
         throw absent(TOP_K, `create("${mechanism.name}", …)`);
     } catch (error) {
       this.#failure = error as Error;
@@ -104,9 +93,6 @@ export abstract class KernelAttention {
     return mapKeys(this.getConfigSync(), camel);
   }
 
-  protected heeds(setting: string): boolean {
-    return SETTINGS.includes(setting);
-  }
   /** Options of a call that only this mechanism has. */
   protected ownOptions(): readonly string[] {
     return [];

@@ -18,9 +18,6 @@ import type { Binding } from "./signature.js";
 export { RULES } from "./rules/dual_space.gen.js";
 
 const INPUTS = ["query", "keys", "values"];
-const SETTINGS = [
-  "euclidean_dim", "hyperbolic_dim", "curvature", "fusion_weight", "adaptive_curvature", "top_k",
-]; // biome-ignore format: one list
 
 /** Rows in both spaces, head by head, and what distances need of each. */
 interface Points {
@@ -85,10 +82,6 @@ class DualSpace extends Lasting {
   get curvature(): number {
     if (!this.settings.adaptive_curvature) return this.settings.curvature as number;
     return -Math.exp(this.#learned("log_curvature", 1)[0] as number);
-  }
-
-  protected override heeds(setting: string): boolean {
-    return super.heeds(setting) || SETTINGS.includes(setting);
   }
 
   protected override checkSettings(settings: Settings): void {

@@ -11,13 +11,7 @@ import { type Call, SplitHeads } from "./split_heads.js";
 import type { Operand } from "./staging.js";
 import { type Turn, Waves } from "./waves.js";
 
-const SETTINGS = ["max_position", "base", "scaling", "interleaved"];
-
 export class GraphRope extends SplitHeads {
-  protected override heeds(setting: string): boolean {
-    return super.heeds(setting) || SETTINGS.includes(setting);
-  }
-
   protected override ownOptions(): readonly string[] {
     return ["queryPositions", "keyPositions"];
   }

@@ -65,13 +65,6 @@ class Hyperbolic extends Lasting {
     return -Math.exp(this.engine.kernels.read(this.parameters.at("log_curvature"), 1)[0] as number);
   }
 
-  protected override heeds(setting: string): boolean {
-    return (
-      super.heeds(setting) ||
-      ["curvature", "adaptive_curvature", "model", "aggregation", "top_k"].includes(setting)
-    );
-  }
-
   protected override checkSettings({ curvature, aggregation }: Settings): void {
     if ((curvature as number) >= 0) {
       throw new InvalidConfigError(

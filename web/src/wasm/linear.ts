@@ -17,7 +17,6 @@ import type { Binding } from "./signature.js";
 export { RULES } from "./rules/linear.gen.js";
 
 const INPUTS = ["query", "keys", "values"];
-const KINDS = ["kernel", "num_features"];
 
 interface Call {
   readonly causal: boolean;
@@ -56,10 +55,6 @@ class Linear extends Lasting {
       if (scaled.pointer !== 0) home.engine.kernels.free(scaled.pointer);
       scaled.pointer = 0;
     });
-  }
-
-  protected override heeds(setting: string): boolean {
-    return super.heeds(setting) || KINDS.includes(setting);
   }
 
   protected fixedAxes({ dim }: Settings): Record<string, number> {

@@ -16,7 +16,6 @@ import type { Settings } from "./settings.js";
 export { RULES } from "./rules/moe.gen.js";
 
 const INPUTS = ["query", "keys", "values"];
-const SETTINGS = ["experts", "num_experts", "top_k", "capacity_factor", "aux_loss_weight", "z_loss_weight"];
 /** How experts are told what single queries see; by a mask with a row for each where nothing else is said. */
 const TOLD: Readonly<Record<string, Expert["told"]>> = {
   linear: "sums",
@@ -56,10 +55,6 @@ class Moe extends Lasting {
     const router = [xavier("router_weight", dim, count), { name: "router_bias", shape: [count] }];
     this.parameters = new Parameters(home, router, seed);
     home.own(this, this.parameters.release);
-  }
-
-  protected override heeds(setting: string): boolean {
-    return super.heeds(setting) || SETTINGS.includes(setting);
   }
 
   protected override checkSettings(settings: Settings): void {

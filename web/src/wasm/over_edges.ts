@@ -27,16 +27,6 @@ export interface Graph {
 export type WeightAt = (item: number, place: number, head: number) => number;
 
 const OPTIONS = ["training", "checkFinite", "transfer", "signal"];
-const SETTINGS = [
-  "edge_dim",
-  "head_dim",
-  "variant",
-  "concat_heads",
-  "share_weights",
-  "negative_slope",
-  "add_self_loops",
-  "isolated",
-];
 
 export abstract class OverEdges extends Lasting {
   declare protected parameters: Parameters;
@@ -72,10 +62,6 @@ export abstract class OverEdges extends Lasting {
     hold: Hold,
     out: Float32Array | undefined,
   ): WeightAt;
-
-  protected override heeds(setting: string): boolean {
-    return super.heeds(setting) || SETTINGS.includes(setting);
-  }
 
   protected fixedAxes({ dim, edge_dim }: Settings): Record<string, number> {
     return { dim: dim as number, ends: 2, ...(typeof edge_dim === "number" ? { edge_dim } : {}) };

@@ -13,9 +13,9 @@ import {
 } from "./engine.js";
 import { type Area, type KernelCall, NON_FINITE } from "./kernels.js";
 import type { Run } from "./layout.js";
-import { areRowsFinite } from "./looked.js";
 import { isResident, type Resident, type Shape, type Source } from "./numbers.js";
 import type { Placed } from "./staging.js";
+import type { Best, BestCall } from "./top_k.js";
 
 const SCORES = [
   "tile_rows", "n_runs", "n_bits", "n_segments", "query_aux_batch", "query_aux_head", "query_aux_row",
@@ -37,8 +37,7 @@ const AREAS = [
 
 type Weighing = KernelCall<(typeof SHARED)[number] | (typeof SCORES)[number]>;
 type Attending = KernelCall<(typeof SHARED)[number] | (typeof VALUES)[number] | (typeof SCORES)[number]>;
-/** Of the highest scores alone: both outputs are optional. */
-type Choosing = KernelCall<keyof Attending["slots"] | "top_k" | "weights">;
+type Choosing = BestCall<(typeof SCORES)[number]>;
 
 /** enum of kernels/geometry.h. */
 export const KINDS = { dot: 0, poincare: 2, lorentz: 3 } as const;
@@ -82,8 +81,8 @@ export class Scored {
   static readonly #known = new WeakMap<Engine, Scored>();
   readonly #attend: Attending;
   readonly #weigh: Weighing;
-  readonly #attendBest: Choosing;
-  readonly #weighBest: Choosing;
+  /** Outputs and weights of the highest scores alone, from the first that are asked for. */
+  #best: readonly [attend: Choosing, weigh: Choosing] | undefined;
   readonly #aux: KernelCall<"rows" | "dim" | "n_segments" | "x" | "segments" | "spaces" | "out">;
   readonly #tiles: KernelCall<
     | "n_query"
@@ -102,15 +101,6 @@ export class Scored {
     const { kernels } = engine;
     this.#attend = kernels.call("attention_scored", [...SHARED, ...VALUES, ...SCORES]);
     this.#weigh = kernels.call("attention_weights", [...SHARED, ...SCORES]);
-    const names = [
-      ...SHARED,
-      ...VALUES.filter((name) => name !== "lse"),
-      ...SCORES,
-      "top_k",
-      "weights",
-    ] as const;
-    this.#attendBest = kernels.call("attention_best", names) as Choosing;
-    this.#weighBest = kernels.call("attention_best", names) as Choosing;
     this.#aux = kernels.call("space_aux", ["rows", "dim", "n_segments", "x", "segments", "spaces", "out"]);
     this.#tiles = kernels.call("seen_tiles", [
       "n_query", "n_key", "tile_rows", "n_tiles", "query_time", "key_time", "tile_indptr", "runs", "run_bits",
@@ -125,6 +115,12 @@ export class Scored {
     const known = Scored.#known.get(engine) ?? new Scored(engine);
     Scored.#known.set(engine, known);
     return known;
+  }
+
+  get #choosing(): readonly [attend: Choosing, weigh: Choosing] {
+    const best = this.engine.best as Best;
+    this.#best ??= [best.call(SCORES), best.call(SCORES)];
+    return this.#best;
   }
 
   /** What distances in one space, which is all of the rows, need of each row: out (..., n, 1). */
@@ -160,7 +156,7 @@ export class Scored {
       number,
     ];
     const row = nQuery * width;
-    const call = how.topK ? this.#attendBest : this.#attend;
+    const call = how.topK ? this.#choosing[0] : this.#attend;
     const { slots } = call;
     return this.#over(
       [query, keys, values],
@@ -220,7 +216,7 @@ export class Scored {
     const operands = beside ? [query, keys, beside] : [query, keys];
     return this.#over(operands, more, lead, how, 4 * size, (part, placed, scores) => {
       const to = at(part, part.count * size);
-      const call = how.topK ? this.#weighBest : this.#weigh;
+      const call = how.topK ? this.#choosing[1] : this.#weigh;
       this.#set(call, part.count, how, nQuery, nKey, placed, scores, more);
       const { slots } = call;
       const target = "weights" in slots ? (slots.weights as number) : slots.out;
@@ -254,7 +250,7 @@ export class Scored {
       const copied = placed.filter((_, i) => !isResident(all[i] as Source));
       const rows = placed.slice(0, arrays.length);
       const areFinite = how.topK
-        ? areRowsFinite(staging, rows, part, how, all.length + 2)
+        ? (this.engine.best as Best).areFinite(rows, part, how, all.length + 2)
         : this.engine.looksFinite(how, arrays[0]?.shape.at(-2) as number, ...copied);
       if (!areFinite) return NON_FINITE;
       return work(part, placed, scores);

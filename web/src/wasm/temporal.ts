@@ -13,7 +13,6 @@ import { mismatch } from "./signature.js";
 import { type Call, SplitHeads } from "./split_heads.js";
 import { Waves } from "./waves.js";
 
-const SETTINGS = ["encoding", "decay", "theta", "time_dim", "top_k"];
 const SIDES = ["query", "keys"] as const;
 
 type Both = readonly [query: Float64Array, keys: Float64Array];
@@ -42,10 +41,6 @@ export class Temporal extends SplitHeads {
           ];
     this.parameters = new Parameters(home, learned, seed as number);
     home.own(this, this.parameters.release);
-  }
-
-  protected override heeds(setting: string): boolean {
-    return super.heeds(setting) || SETTINGS.includes(setting);
   }
 
   protected override ownOptions(): readonly string[] {

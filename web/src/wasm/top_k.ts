@@ -12,14 +12,16 @@ import {
   VALUES,
 } from "./engine.js";
 import { type KernelCall, NON_FINITE } from "./kernels.js";
-import { areRowsFinite } from "./looked.js";
+import type { Run } from "./layout.js";
 import type { Shape } from "./numbers.js";
 import type { Operand, Placed } from "./staging.js";
 
 /** Queries from which on a call that skips keys looks through its arrays before: little beside that many. */
 const MANY = 16;
 
-type BestCall = KernelCall<(typeof SHARED)[number] | (typeof VALUES)[number] | "top_k" | "weights">;
+type Names = (typeof SHARED)[number] | (typeof VALUES)[number] | "top_k" | "weights";
+/** A call of the kernel, which may have arguments beyond those. */
+export type BestCall<More extends string = never> = KernelCall<Names | More>;
 
 export class Best {
   /** What each never sets stays absent. */
@@ -27,9 +29,19 @@ export class Best {
   readonly #weigh: BestCall;
 
   constructor(private readonly engine: Engine) {
-    const names = [...SHARED, ...VALUES.filter((name) => name !== "lse"), "top_k", "weights"] as const;
-    this.#attend = engine.kernels.call("attention_best", names) as BestCall;
-    this.#weigh = engine.kernels.call("attention_best", names) as BestCall;
+    this.#attend = this.call([]);
+    this.#weigh = this.call([]);
+  }
+
+  call<More extends string>(more: readonly More[]): BestCall<More> {
+    const names = [
+      ...SHARED,
+      ...VALUES.filter((name) => name !== "lse"),
+      "top_k",
+      "weights",
+      ...more,
+    ] as const;
+    return this.engine.kernels.call("attention_best", names) as unknown as BestCall<More>;
   }
 
   /** As the engine's. */
@@ -51,7 +63,7 @@ export class Best {
         const area = (["query", "keys", "values"] as const)[i] as "query";
         return staging.place(area, operand, part, i, 0, i === 0 ? nQuery : nKey, scoring.normalize);
       });
-      if (!areRowsFinite(staging, placed, part, scoring, 5)) return NON_FINITE;
+      if (!this.areFinite(placed, part, scoring, 5)) return NON_FINITE;
       const size = part.count * nQuery * row;
       const at = part.at * nQuery * row;
       const to = isResidentOutput(out)
@@ -85,7 +97,7 @@ export class Best {
         staging.place("keys", keys, part, 1, 0, nKey, scoring.normalize),
       ];
       const isLookedAt = nQuery > MANY && !scoring.keyLengths;
-      if (isLookedAt && !areRowsFinite(staging, placed, part, scoring, 4)) return NON_FINITE;
+      if (isLookedAt && !this.areFinite(placed, part, scoring, 4)) return NON_FINITE;
       const to = kernels.begin(staging.areas.out, part.count * size, out, part.at * size);
       this.#set(this.#weigh, part.count, scoring, nQuery, nKey, placed, scores);
       kernels.buffer(this.#weigh.slots.weights, to, part.count * size);
@@ -93,6 +105,25 @@ export class Best {
       kernels.finish(to, part.count * size, out, part.at * size);
       return status;
     });
+  }
+
+  /**
+   * Whether rows that no kernel may read are numbers: all that may be chosen count. Of a part of a call; the first array
+   * has queries, the others have keys, those of each item as far as its length, which is found at `lengthsAt` among the
+   * arrays that the part goes over.
+   */
+  areFinite(placed: readonly Placed[], part: Run, scoring: Scoring, lengthsAt: number): boolean {
+    const { staging } = this.engine;
+    const { checkFinite, keyLengths } = scoring;
+    if (!checkFinite) return true;
+    if (!keyLengths) return placed.every(({ pointer, count }) => staging.allFinite(pointer, count));
+    const [first, step] = [part.first[lengthsAt] as number, part.steps[lengthsAt] as number];
+    const lengthOf = (_: unknown, item: number) => keyLengths.data[first + item * step] as number;
+    const lengths = Array.from({ length: part.count }, lengthOf);
+    const [query, ...rest] = placed as [Placed, ...Placed[]];
+    const areRead = ({ pointer, step, row }: Placed): boolean =>
+      lengths.every((n, item) => n === 0 || staging.allFinite(pointer + 4 * item * step, n * row));
+    return staging.allFinite(query.pointer, query.count) && rest.every(areRead);
   }
 
   #set(
