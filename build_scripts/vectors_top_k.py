@@ -1,4 +1,4 @@
-"""Golden cases of the mechanisms where only the highest scores of a query count, for make_vectors.py: torch, in float64."""
+"""Golden cases where only the highest scores of a query count, for make_vectors.py: torch, in float64."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def grouped(maker: Maker, heads: int = 4, kv_heads: int = 2, width: int = 3) -> 
     inputs: Case = {"query": maker.draw(5, heads * width)}
     inputs |= {name: maker.draw(8, kv_heads * width) for name in ("keys", "values")}
     q, k, v = (maker.tensor(x).unflatten(-1, (-1, width)).transpose(0, 1) for x in inputs.values())
-    expected = maker.attend(q, *(x.repeat_interleave(heads // kv_heads, 0) for x in (k, v)), width**-0.5)
+    k, v = (x.repeat_interleave(heads // kv_heads, 0) for x in (k, v))
+    expected = maker.attend(q, k, v, width**-0.5)
     expected["output"] = expected["output"].transpose(0, 1).flatten(-2)
     config = {"dim": heads * width, "num_heads": heads, "num_kv_heads": kv_heads, "projections": False}
     maker.add("multi_head", "grouped-query", config, inputs, expected, SOURCE)
