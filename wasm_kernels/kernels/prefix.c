@@ -202,10 +202,11 @@ static int prefix_attend(rv_prefix *p, int64_t query, int64_t key, int64_t n, in
   if (rose) prefix_units(p, p->table, p->peaks, peaks, p->spare);
   float *table = rose ? p->spare : p->table;
   prefix_asked(p, query, n, nv, peaks, top);
-  panel_by_rows(lines, nv, p->features, table, p->width, p->asked, RV_LANES, p->out_t, RV_LANES, 0);
+  /* in chains, for features are often all alike: in one, each addition would round to the same side */
+  dots_by_rows(lines, nv, p->features, table, p->width, p->asked, p->out_t);
   if (n_key) {
     prefix_own(p, n, peaks, p->own);
-    panel_by_rows(n, nv, p->features, p->own, p->width, p->asked, RV_LANES, p->triangle, RV_LANES, 0);
+    dots_by_rows(n, nv, p->features, p->own, p->width, p->asked, p->triangle);
     prefix_cut(n, 1, p->triangle);
     panel_by_columns(lines, nv, n, p->extended, lines, p->triangle, RV_LANES, p->out_t, RV_LANES, 1);
   }
