@@ -215,7 +215,9 @@ def _prefix_attention(arguments: tuple[Any, ...], outputs: shadow.Outputs, statu
         largest = max(largest, float(np.max(np.abs(v), initial=0.0)) * n_key * features)
         # a denominator below 1e-15 is computed anew, so no term is lost that is 2^-126 / 1e-15 of the whole
         lost = features * n_key * 2.0**-126 / 1e-15
-        bound, _ = rounding.of_output(soft, 1.0, v, exact)
+        bound, mass = rounding.of_output(soft, 1.0, v, exact)
+        # numerators and denominators are sums over features as well, each in chains, whatever the number of keys
+        bound = bound + 2 * rounding.chain(features) * U * mass
         # and what underflows in the sums is divided by such a denominator
         bound = bound + lost * np.abs(v).sum(axis=0) + (n_key + features + 8) * rounding.LEAST / 1e-15
         found = out.reshape(-1)[: batch * n_query * dim_value].reshape(batch, n_query, dim_value)[at]

@@ -30,13 +30,15 @@ from .rounding import LARGEST, LEAST, U
 
 class Scored(NamedTuple):
     """Of one call, (batch, heads, n_query, n_key): exact scores, their errors, the absolutes they are sums of, and the
-    errors that are not relative to these, because a distance is steep there."""
+    errors that are not relative to these, because a distance is steep there. ``reach``: the largest number on the
+    way."""
 
     n: SimpleNamespace
     scores: Array
     errors: Array
     sums: Array
     steep: Array
+    reach: float
     status: int
 
 
@@ -50,7 +52,7 @@ def scored(n: SimpleNamespace, inputs: list[Any]) -> Scored:
     exact = body_of._scores(n, *inputs)
     shape = exact.shape
     scale = abs(n.scale)
-    steep = np.zeros(shape)
+    steep, squares = np.zeros(shape), 0.0
     if segments is None or spaces is None:
         sums = scale * (np.abs(q) @ np.abs(k).swapaxes(-1, -2))
         errors = (rounding.chain(n.dim) + 4) * U * sums + n.dim * LEAST * (scale + 1)
@@ -60,6 +62,9 @@ def scored(n: SimpleNamespace, inputs: list[Any]) -> Scored:
             raw = body_of._Raw(n, space, index, q, k, query_aux, key_aux)
             size, error, edge = _in_space(space, raw, q[..., space.channels], k[..., space.channels])
             steep = steep + scale * edge
+            if space.kind != geometry.DOT:  # a distance may be within float32 whose square is not
+                squares = max(squares, max(1.0, 2 * space.c) * float(np.max(raw.raw * raw.line * raw.lane
+                              if space.kind == geometry.POINCARE else raw.raw, initial=0.0)))  # fmt: skip
             sums = sums + scale * size
             errors = errors + scale * error + (4 + n.n_segments) * U * scale * size
     if bias is not None:
@@ -69,8 +74,9 @@ def scored(n: SimpleNamespace, inputs: list[Any]) -> Scored:
     if query_time is not None and key_time is not None:
         decayed, error = _decay(n, query_time, key_time)
         sums, errors = sums + decayed, errors + error
+    reach = max(squares, float(np.max(sums, initial=0.0)))
     # where everything hangs together the sum itself is rounded once more
-    return Scored(n, exact, errors + U * sums, sums, steep, kernels.OK)
+    return Scored(n, exact, errors + U * sums, sums, steep, reach, kernels.OK)
 
 
 def _in_space(space: geometry.Space, raw: Any, q: Array, k: Array) -> tuple[Array, Array, Array | float]:
@@ -153,7 +159,7 @@ def _output(names: list[str], count: int, arguments: tuple[Any, ...], outputs: s
     done = rows_done(n, n.heads)
     fine = bool(np.isfinite(exact[done]).all() and not np.isnan(at.scores).any())
     bound, mass = rounding.of_output(soft, kept, v, exact)
-    largest = max(float(np.max(at.sums, initial=0.0)), float(np.max(mass, initial=0.0)) * n.n_key)
+    largest = max(at.reach, float(np.max(mass, initial=0.0)) * n.n_key)
     if not told(name, status, kernels.OK if fine else kernels.NON_FINITE, largest, [*inputs, values]):
         return False
     found = body_of._outputs(n, out)
@@ -200,7 +206,7 @@ def _attention_weights(arguments: tuple[Any, ...], outputs: shadow.Outputs, stat
     at = scored(n, list(arguments[:14]))
     fine = not np.isnan(at.scores).any()
     exact_status = kernels.OK if fine else kernels.NON_FINITE
-    if not told("attention_weights", status, exact_status, at.sums, list(arguments[:14])):
+    if not told("attention_weights", status, exact_status, at.reach, list(arguments[:14])):
         return False
     soft = rounding.softmax(at.scores, at.errors)
     done = rows_done(n, n.heads)
@@ -224,7 +230,7 @@ def _attention_top_k(arguments: tuple[Any, ...], outputs: shadow.Outputs, status
     at = scored(n, list(arguments[:14]))
     fine = not np.isnan(at.scores).any()
     exact_status = kernels.OK if fine else kernels.NON_FINITE
-    if not told("attention_top_k", status, exact_status, at.sums, list(arguments[:14])):
+    if not told("attention_top_k", status, exact_status, at.reach, list(arguments[:14])):
         return False
     done = rows_done(n, n.heads)
     chosen = arguments[14].reshape(-1)[: done.size * n.top_k].reshape(*done.shape, n.top_k)

@@ -72,6 +72,25 @@ def test_the_score_of_a_single_key_has_no_gradient(kind: str, dim_value: int, li
     assert np.abs(of_query[:1] if lists == "causal" else of_query).max() <= size
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("value", [6.2902531, 1.1, -3.3])
+def test_linear_attention_to_one_key_gives_its_value(value: float, causal: bool) -> None:
+    """Features were all alike, and 256 of them summed in one chain, each addition rounding to the same side."""
+    attention = ra.LinearAttention(256, kernel="elu", causal=causal)
+    rows, values = np.zeros((4, 256), np.float32), np.full((4, 3), value, np.float32)
+    mask = None if causal else np.arange(4) < 1
+    found = attention(rows, rows, values, mask=mask)[:1]
+    assert np.abs(found - values[:1]).max() <= 2e-6 * (1 + abs(value)) / 2
+
+
+@needs_c
+def test_squares_of_distances_that_overflow_are_no_finding() -> None:
+    """A distance of 1e25 is within float32, and its square is not: which is told."""
+    space = engine.Space("euclidean", 0, 2)
+    with shadow.beside(), pytest.raises(ra.NumericalInstabilityError, match="overflows float32"):
+        engine.attend(normal(9, 2) * np.float32(1e25), normal(3, 2), normal(3, 2), scale=1.0, spaces=(space,))
+
+
 @pytest.mark.parametrize("way", ["dense", "key lengths", "listed", "graph", "linear", "causal linear"])
 def test_gradients_of_huge_slopes_are_0_where_values_are_alike(way: str) -> None:
     """Whatever the weights, the output is the value. What float32 leaves of <grad, value> - <grad, output>, times such
