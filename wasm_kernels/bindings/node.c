@@ -110,7 +110,7 @@ static int take_buffer(napi_env env, const rv_kernel_spec *kernel, int index, na
   const size_t size = dtype_sizes[spec->dtype];
   to->arrays[index] = data;
   *buffer = (rv_buffer){(char *)data + (size_t)begin * size, count};
-  if ((uintptr_t)data % size)
+  if ((uintptr_t)data & (size - 1))
     return refuse(env, RANGE_FAULT, "%s: %s is not aligned to its elements", kernel->name, spec->name);
   return 0;
 }

@@ -32,11 +32,26 @@ export type MaskInput =
   | Nested<boolean>
   | { readonly data: Uint8Array | readonly boolean[]; readonly shape: readonly number[] };
 
+/** The last shape that an array was given, and its elements: call after call results have the same. */
+let known: readonly number[] = Object.freeze([]);
+let count = 1;
+
 /** Gives a flat array its shape. */
 export function tensor<T extends TypedArray>(data: T, shape: readonly number[]): Tensor<T> {
-  checkShape(data.length, shape);
-  Object.defineProperty(data, "shape", { value: Object.freeze([...shape]), configurable: true });
+  if (data.length !== count || !isSameShape(shape, known)) {
+    checkShape(data.length, shape);
+    known = Object.freeze([...shape]);
+    count = data.length;
+  }
+  Object.defineProperty(data, "shape", { value: known, configurable: true });
   return data as Tensor<T>;
+}
+
+/** A loop, for every() is slow over frozen arrays. */
+export function isSameShape(a: readonly number[] | undefined, b: readonly number[]): boolean {
+  let same = a?.length === b.length;
+  for (let axis = 0; same && axis < b.length; axis++) same = (a as readonly number[])[axis] === b[axis];
+  return same;
 }
 
 const DTYPES: Readonly<Record<string, string>> = {

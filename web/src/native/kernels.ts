@@ -74,7 +74,7 @@ export class NativeKernels implements Kernels {
   readonly #specs: readonly KernelSpec[];
   /** Of every array that a pointer may mean: the array, and bytes of an element. */
   readonly #arrays: (Held | undefined)[] = [undefined];
-  readonly #sizes: number[] = [0];
+  readonly #sizes: number[] = [1];
   readonly #unused: number[] = [];
   /** By the number of a span: the list of buffers that it belongs to, and where in it. */
   readonly #lists: (Held | undefined)[][] = [];
@@ -151,16 +151,14 @@ export class NativeKernels implements Kernels {
   }
 
   buffer(slot: number, pointer: number, count: number): void {
-    const { words } = this;
-    const list = this.#lists[slot >>> 2] as (Held | undefined)[];
-    const position = this.#positions[slot >>> 2] as number;
-    if (pointer === 0) {
-      list[position] = undefined;
-      return;
-    }
     const number = Math.floor(pointer / SPACE);
     const begin = (pointer - number * SPACE) / (this.#sizes[number] as number);
-    list[position] = this.#arrays[number];
+    this.#set(slot, this.#arrays[number], begin, count);
+  }
+
+  #set(slot: number, array: Held | undefined, begin: number, count: number): void {
+    const { words } = this;
+    (this.#lists[slot >>> 2] as (Held | undefined)[])[this.#positions[slot >>> 2] as number] = array;
     words[slot] = begin;
     words[slot + 1] = begin / 2 ** 32;
     words[slot + 2] = count;
@@ -180,7 +178,7 @@ export class NativeKernels implements Kernels {
     } catch (error) {
       throw known(error);
     } finally {
-      buffers.fill(undefined); // the caller's arrays are not held any longer
+      for (let i = 0; i < buffers.length; i++) buffers[i] = undefined; // the caller's arrays are not held any longer
     }
     throw new AttentionError(`${call.kernel}: the integers contradict one another`);
   }
@@ -239,16 +237,33 @@ export class NativeKernels implements Kernels {
 
   stageBytes(area: Area, data: NumberArray, first: number, count: number): number {
     const { number } = area as Place;
-    if (data instanceof Uint8Array) return this.hold(number, data) + first;
-    return this.hold(number, Uint8Array.from(data.subarray(first, first + count)));
+    if (data instanceof Uint8Array) return this.hold(number, data, 1) + first;
+    return this.hold(number, Uint8Array.from(data.subarray(first, first + count)), 1);
   }
 
   stageIntegers(area: Area, data: ArrayLike<number>): number {
-    return this.hold((area as Place).number, BigInt64Array.from(data as number[], BigInt));
+    return this.hold((area as Place).number, BigInt64Array.from(data as number[], BigInt), 8);
   }
 
   stageDoubles(area: Area, data: ArrayLike<number>): number {
-    return this.hold((area as Place).number, Float64Array.from(data));
+    return this.hold((area as Place).number, Float64Array.from(data), 8);
+  }
+
+  give(slot: number, _area: Area, data: Float32Array, count: number): void {
+    if (data.length > MOST_ELEMENTS) throw tooLarge(data.length);
+    this.#set(slot, data, 0, count);
+  }
+
+  answer(
+    call: KernelCall<string>,
+    slot: number,
+    _area: Area,
+    count: number,
+    work: number,
+  ): Float32Array | undefined {
+    const out = new Float32Array(count);
+    this.#set(slot, out, 0, count);
+    return this.run(call, work) === 0 ? out : undefined;
   }
 
   begin(area: Area, count: number, out?: Float32Array, at = 0): number {
@@ -315,9 +330,9 @@ export class NativeKernels implements Kernels {
   }
 
   /** @internal */
-  hold(number: number, array: Held | undefined): number {
+  hold(number: number, array: Held | undefined, size = 4): number {
     this.#arrays[number] = array;
-    this.#sizes[number] = array?.BYTES_PER_ELEMENT ?? 0;
+    this.#sizes[number] = size;
     return number * SPACE;
   }
 

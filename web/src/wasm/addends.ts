@@ -1,6 +1,7 @@
 /** Masks, biases and key lengths: which query may attend to which key, and what is added to its score. */
 import { EmptyInputError, InvalidConfigError, OutOfBoundsError, UnsupportedError } from "../errors.js";
 import { mapKeys, snake } from "../naming.js";
+import { isSameShape } from "../tensor.js";
 import { given, indexOf, type Numbers, refuse, type Shape, sizeOf, written } from "./numbers.js";
 import { broadcast, mismatch } from "./signature.js";
 import { didYouMean } from "./suggest.js";
@@ -132,7 +133,7 @@ function lengths(value: unknown, { lead, nKey }: ScoreShape): KeyLengths {
   if (!dtype.includes("int"))
     throw new UnsupportedError(`key_lengths is an array of ${dtype}; expected integers`);
   const joined = broadcast(shape, lead);
-  if (joined?.length !== lead.length || joined.some((size, i) => size !== lead[i])) {
+  if (!isSameShape(joined, lead)) {
     const expected = `${written(lead)}, the leading dimensions`;
     throw mismatch(`key_lengths is ${written(shape)}; expected ${expected}`, lead, shape);
   }
@@ -184,7 +185,7 @@ function fitted(name: string, { data, shape }: Numbers, scores: ScoreShape): Add
     target = [...lead, heads, nQuery, nKey];
   }
   const joined = broadcast(full, target);
-  if (full.length === 0 || joined?.length !== target.length || joined.some((size, i) => size !== target[i])) {
+  if (full.length === 0 || !isSameShape(joined, target)) {
     throw mismatch(
       `${name} is ${written(shape)}; expected a shape that broadcasts to ${written(target)}`,
       target,

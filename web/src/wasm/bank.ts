@@ -2,8 +2,6 @@
 import type { Resident } from "./numbers.js";
 
 export abstract class Bank {
-  /** Whether there is no axis before the rows'. @internal */
-  abstract readonly isMatrix: boolean;
   /** @internal */
   abstract readonly keys: Resident;
   /** @internal */

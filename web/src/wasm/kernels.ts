@@ -89,6 +89,16 @@ export interface Kernels {
   stageDoubles(area: Area, data: ArrayLike<number>): number;
   /** Where a kernel writes `count` elements: those of `out` from `at` on, or of a new array. */
   begin(area: Area, count: number, out?: Float32Array, at?: number): number;
+  /** Sets a buffer for the next run: the first `count` elements of an array. */
+  give(slot: number, area: Area, data: Float32Array, count: number): void;
+  /** Runs the kernel with a new array as its output: that, or undefined where its status is NON_FINITE. */
+  answer(
+    call: KernelCall<string>,
+    slot: number,
+    area: Area,
+    count: number,
+    work: number,
+  ): Float32Array | undefined;
   /** What it wrote there, as `begin` was told. */
   finish(pointer: number, count: number, out?: Float32Array, at?: number): Float32Array;
   /** A promise of what `body` computes of these arguments, which are read at once. */
@@ -187,7 +197,7 @@ export class ModuleKernels implements Kernels {
     this.words[slot + 2] = count;
   }
 
-  run(call: KernelCall<string>): number {
+  run(call: KernelCall<string>, _work?: number): number {
     const status = this.exports.rv_call_kernel(call.index, call.pointer);
     if (this.hasGrown) this.refresh(); // for the call's scratch
     return this.judged(call, status);
@@ -250,6 +260,22 @@ export class ModuleKernels implements Kernels {
     const pointer = area.take(8 * data.length);
     this.f64.set(data, pointer >>> 3);
     return pointer;
+  }
+
+  give(slot: number, area: Area, data: Float32Array, count: number): void {
+    this.buffer(slot, this.stage(area, data, 0, count), count);
+  }
+
+  answer(
+    call: KernelCall<string>,
+    slot: number,
+    area: Area,
+    count: number,
+    work: number,
+  ): Float32Array | undefined {
+    const out = this.begin(area, count);
+    this.buffer(slot, out, count);
+    return this.run(call, work) === 0 ? this.finish(out, count) : undefined;
   }
 
   begin(area: Area, count: number): number {

@@ -75,11 +75,6 @@ export class Memory extends Bank {
     return Int32Array.from(this.#ids);
   }
 
-  /** Whether there is no axis before the rows'. @internal */
-  get isMatrix(): boolean {
-    return this.#lead.length === 0;
-  }
-
   /** @internal */
   get keys(): Resident {
     return this.#rows.resident(this.#parts[0] as Part);
@@ -107,7 +102,9 @@ export class Memory extends Bank {
     }
     const arrays = (hasValues ? [keys, values] : [keys]).map((value, i) => {
       const array = numbers((this.#parts[i] as Part).name, value);
-      return array.shape.length === 1 && this.isMatrix ? { ...array, shape: [1, ...array.shape] } : array;
+      return array.shape.length === 1 && this.#lead.length === 0
+        ? { ...array, shape: [1, ...array.shape] }
+        : array;
     });
     const rows = this.#rowsOf(arrays);
     this.#rows.reserve(this.length + rows);

@@ -1,8 +1,8 @@
 /** ScaledDotProductAttention and FlashAttention: the engine's call itself; LocalGlobalAttention: that in a window. */
-import { type Tensor, tensor } from "../tensor.js";
+import type { Tensor } from "../tensor.js";
 import { KernelAttention, newOutput } from "./attention.js";
 import { Bank } from "./bank.js";
-import { attendPlain, plainMatrix } from "./everyday.js";
+import { attendPlain } from "./everyday.js";
 import type { Settings } from "./settings.js";
 import type { Binding } from "./signature.js";
 import type { Operand } from "./staging.js";
@@ -12,13 +12,16 @@ export { RULES } from "./rules/plain.gen.js";
 const INPUTS = ["query", "keys", "values"];
 
 export class ScaledDotProduct extends KernelAttention {
+  /** Kept, for a power takes long beside the rest of an everyday call. */
+  readonly #scale = this.scale(this.settings.dim as number);
+
   protected fixedAxes({ dim }: Settings): Record<string, number> {
     return { dim: dim as number };
   }
 
   forwardSync(...args: unknown[]): Tensor {
     this.open();
-    const everyday = this.#everyday(args);
+    const everyday = attendPlain(this.engine, args, this.settings, this.#scale);
     if (everyday) return everyday;
     const [inputs, options] = this.read(args, INPUTS);
     this.require(inputs, INPUTS);
@@ -44,33 +47,6 @@ export class ScaledDotProduct extends KernelAttention {
     const out = newOutput(shape);
     if (!this.engine.weigh(query, keys, binding.lead, scoring, out)) this.blame(binding, scoring.keyLengths);
     return this.restore(out, binding, shape);
-  }
-
-  /** Matrices, or a query and a Memory, without options: most calls there are. */
-  #everyday(args: readonly unknown[]): Tensor | undefined {
-    const { settings } = this;
-    if (settings.normalize || settings.top_k || settings.window !== undefined) return undefined;
-    const memory = args[1];
-    const isMemory = memory instanceof Bank;
-    if (args.length !== (isMemory ? 2 : 3)) return undefined;
-    const query = plainMatrix(args[0]);
-    if (isMemory) memory.check();
-    const keys = isMemory ? (memory.isMatrix ? memory.keys : undefined) : plainMatrix(memory);
-    const values = isMemory ? memory.values : plainMatrix(args[2]);
-    if (!query || !keys || !values) return undefined;
-    const dim = settings.dim as number;
-    const limit = settings.max_sequence_length as number;
-    const out = attendPlain(
-      this.engine,
-      query,
-      keys,
-      values,
-      dim,
-      limit,
-      this.scale(dim),
-      settings.causal as boolean,
-    );
-    return out && tensor(out, [query.rows, out.length / query.rows]);
   }
 
   #operands({ arrays, sizes }: Binding, memory: unknown): [Operand, Operand, Operand] {

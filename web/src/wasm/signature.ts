@@ -133,7 +133,7 @@ export function broadcast(a: Shape, b: Shape): Shape | undefined {
 }
 
 function isSource(value: unknown): value is Source {
-  return typeof value === "object" && value !== null && "pointer" in value && isResident(value as Source);
+  return typeof value === "object" && value !== null && isResident(value as Source);
 }
 
 export function mismatch(message: string, expected: unknown, actual: unknown): DimensionMismatchError {
