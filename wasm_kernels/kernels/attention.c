@@ -304,8 +304,8 @@ static int64_t select_row(const float *row, float *room, int64_t n, int64_t k, i
   return taken;
 }
 
-/* Scores of queries first .. first + n against all keys, not in powers of two as elsewhere, and the bias last: sums that are equal stay so
- * after rounding. */
+/* Scores of queries first .. first + n against all keys, not in powers of two as elsewhere, and the bias last: sums that
+ * are equal stay so after rounding. */
 static void plain_rows(rv_head head, double scale, double decay, int64_t first, int64_t n, int64_t n_key, float *rows,
                        float *defect, float *scratch) {
   const float *bias = head.bias;

@@ -210,8 +210,8 @@ static void backward_times(const rv_head *head, const rv_backward_rows *rows, co
   scalars[1] += of_rate * (double)head->decay * RV_LN2;
 }
 
-/* shift and delta of n queries. Delta is summed as the products of dO and V are: of a single key, whose value is the output,
- * both are the same number, so that its score, which changes nothing, has the gradient 0. */
+/* shift and delta of n queries. Delta is summed as the products of dO and V are: of a single key, whose value is the
+ * output, both are the same number, so that its score, which changes nothing, has the gradient 0. */
 static void backward_rows(const rv_backward_rows *rows, const rv_backward_scratch *s, int64_t first, int64_t n, int nv,
                           int64_t dim_value) {
   float *out_t = s->grads; /* it is filled later */

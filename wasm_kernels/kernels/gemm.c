@@ -17,8 +17,8 @@ RV_INLINE void gemm_pack(int64_t depth, int64_t n, const float *b, int64_t b_row
       for (int64_t k = 0; k < depth; k++) packed[k * width + j] = b[k * b_row + j * b_col];
 }
 
-/* One row of a: every vector of b is used once, so what counts is to have many loads under way. It is summed as gemm_panel
- * sums it, to the bit: how the rows of a product are split must not show. */
+/* One row of a: every vector of b is used once, so what counts is to have many loads under way. It is summed as
+ * gemm_panel sums it, to the bit: how the rows of a product are split must not show. */
 static void gemm_row(const rv_gemm_args *args, int64_t i) {
   const int64_t wide = 8 * VL, n = args->n, b_row = args->b_row;
   float *out = args->out + i * n;
