@@ -45,7 +45,7 @@ PLATFORMS = [
 ]
 PAGE_PYODIDE = "314.0.7"
 WHEEL_LIMIT = 505_000  # bytes; a browser fetches this one (docs/decisions/0010)
-NATIVE_WHEEL_LIMIT = 675_000  # it carries every instruction set of its processor
+NATIVE_WHEEL_LIMIT = 685_000  # it carries every instruction set of its processor
 MODULES = ["_kernels.abi3.so", "_kernels_relaxed.wasm"]
 THREAD_MODULES = ["wasm-relaxed-simd-threads.wasm", "wasm-simd128-threads.wasm"]  # their memory is the host's
 KERNEL_MODULES = ["wasm-relaxed-simd.wasm", "wasm-simd128.wasm", "wasm-scalar.wasm", *THREAD_MODULES]

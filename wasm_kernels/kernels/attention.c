@@ -312,7 +312,6 @@ static void plain_rows(rv_head head, double scale, double decay, int64_t first, 
   head.bias = NULL;
   head.scale = (float)scale;
   head.decay = (float)decay;
-  memset(defect, 0, sizeof(float) * (size_t)n);
   score_rows(&head, first, first + n, n_key, rows, defect, scratch);
   if (bias)
     for (int64_t i = 0; i < n; i++)
@@ -334,7 +333,7 @@ static int32_t rv_attention_top_k(const rv_attention_top_k_args *args) {
     const int64_t end = begin + rv_min_int(RV_QUERY_BLOCK, args->n_query - begin);
     for (int64_t first = begin; first < end; first += RV_SELECT_ROWS) {
       const int64_t n = rv_min_int(RV_SELECT_ROWS, end - first);
-      float defect[RV_SELECT_ROWS];
+      float defect[RV_SELECT_ROWS] = {0};
       plain_rows(head, args->scale, args->decay, first, n, args->n_key, rows, defect, scratch);
       for (int64_t i = 0; i < n; i++) {
         const int64_t query = item * args->n_query + first + i;

@@ -29,7 +29,7 @@ static int32_t rv_attention_best(const rv_attention_best_args *args) {
     const int64_t end = begin + rv_min_int(RV_QUERY_BLOCK, args->n_query - begin);
     for (int64_t first = begin; first < end; first += RV_SELECT_ROWS) {
       const int64_t n = rv_min_int(RV_SELECT_ROWS, end - first);
-      float defect[RV_SELECT_ROWS];
+      float defect[RV_SELECT_ROWS] = {0};
       plain_rows(head, args->scale, args->decay, first, n, n_key, rows, defect, scratch);
       for (int64_t i = 0; i < n; i++) {
         const float *row = rows + i * n_key;

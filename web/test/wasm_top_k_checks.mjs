@@ -290,9 +290,10 @@ check("its code is fetched by the first object that asks for it, and calls tell 
   const ra = await api.load({ backend, preload: [] });
   const [flash, gone] = [{ dim: 8, topK: 3 }, { dim: 8, topK: 3 }].map((config) => ra.createSync("flash", config));
   const absent = /^top_k is not loaded; expected `await create\("flash", …\)` before, or load\(\{ preload: \["top_k"\] \}\)$/;
-  await throws(() => flash.forwardSync(query, keys, values), api.LoadError, absent);
-  await throws(() => flash.forward(query, keys, values), api.LoadError, absent);
+  const refused = [() => flash.forwardSync(query, keys, values), () => flash.forward(query, keys, values)];
+  const told = refused.map((call) => throws(call, api.LoadError, absent)); // called before the code can have come
   gone.free();
+  await Promise.all(told);
   assert((await flash.ready) === flash, "ready answers with something else");
   const expected = attention(query, keys, values, { topK: 3 }).output;
   close(flash.forwardSync(query, keys, values), expected);
